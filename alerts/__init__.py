@@ -1,0 +1,1 @@
+"""Rule files, their evaluation, alert state and notifications. No part of it exists yet."""

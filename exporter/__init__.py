@@ -1,0 +1,5 @@
+"""What runs on each host: collectors of the host's metrics, and the HTTP page that serves them.
+
+Plan: `roots` says where /proc and the like are; `collectors/` has one module per collector, in the names of
+Prometheus's node_exporter; `registry` runs them, each timed and with a success metric; `app` serves the result.
+"""

@@ -1,0 +1,28 @@
+"""Every field of /proc/meminfo, in bytes where the kernel gives kB (proc_meminfo(5))."""
+
+import re
+from collections.abc import Iterator
+
+from exporter.roots import Roots, read_text
+from exposition.writer import Family
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
+
+
+class MeminfoCollector:
+    """`node_memory_*`."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._meminfo = roots.procfs / "meminfo"
+
+    def collect(self) -> Iterator[Family]:
+        """See registry.Collector."""
+        for line in read_text(self._meminfo).splitlines():
+            field, _, amount = line.partition(":")
+            number, *unit = amount.split()
+            # Active(anon) becomes Active_anon.
+            name = _NOT_IN_NAMES.sub("_", field).strip("_")
+            value = int(number)
+            if unit == ["kB"]:
+                name, value = f"{name}_bytes", value * 1024
+            yield Family(f"node_memory_{name}", "gauge", f"Memory information field {name}.", [("", value)])

@@ -1,0 +1,164 @@
+"""The `fleetwatch` command.
+
+Flags that Prometheus has keep Prometheus's names. Whatever goes wrong is one line on standard error and exit
+status 1; a traceback is a bug. Heavy imports happen inside the commands, so that the exporter stays small and
+`--help` is instant.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import FleetwatchError
+from common.logs import set_up_logging
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Prometheus-compatible monitoring for a fleet of servers.",
+)
+check_app = typer.Typer(no_args_is_help=True, help="Check files before they are used.")
+app.add_typer(check_app, name="check")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config.file", metavar="FILE", help="A prometheus.yml; without it this host is watched."),
+]
+ListenAddress = Annotated[
+    str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of the API and the web page.")
+]
+ExporterAddress = Annotated[
+    str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address that /metrics is served on.")
+]
+StoragePath = Annotated[
+    str | None,
+    typer.Option("--storage.path", metavar="PATH", help="Directory of the store; overrides storage.path of the file."),
+]
+LogLevel = Annotated[str, typer.Option("--log.level", metavar="LEVEL", help="debug, info, warn or error.")]
+LogFormat = Annotated[str, typer.Option("--log.format", metavar="FORMAT", help="logfmt or json.")]
+
+DEFAULT_LISTEN_ADDRESS = "localhost:9090"
+
+
+def _log(level: str, log_format: str) -> None:
+    if level not in ("debug", "info", "warn", "error"):
+        raise typer.BadParameter(f"{level} is none of debug, info, warn, error", param_hint="--log.level")
+    if log_format not in ("logfmt", "json"):
+        raise typer.BadParameter(f"{log_format} is none of logfmt, json", param_hint="--log.format")
+    set_up_logging(level, "json" if log_format == "json" else "logfmt")
+
+
+@app.command()
+def run(
+    config_file: ConfigFile = None,
+    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
+    storage_path: StoragePath = None,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "logfmt",
+) -> None:
+    """Everything in one process: exporter, scraper, store, API and web page."""
+    from fleetwatch.process import Parts, run_process
+
+    _log(log_level, log_format)
+    run_process(Parts(scraper=True, exporter=True), config_file, listen_address, storage_path)
+
+
+@app.command()
+def scraper(
+    config_file: ConfigFile = None,
+    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
+    storage_path: StoragePath = None,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "logfmt",
+) -> None:
+    """Scrape targets into the store, and serve the API over it; no exporter."""
+    from fleetwatch.process import Parts, run_process
+
+    _log(log_level, log_format)
+    run_process(Parts(scraper=True, exporter=False), config_file, listen_address, storage_path)
+
+
+@app.command()
+def server(
+    config_file: ConfigFile = None,
+    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
+    storage_path: StoragePath = None,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "logfmt",
+) -> None:
+    """Serve the API and the web page over a store, without scraping."""
+    from fleetwatch.process import Parts, run_process
+
+    _log(log_level, log_format)
+    run_process(Parts(scraper=False, exporter=False), config_file, listen_address, storage_path)
+
+
+@app.command()
+def exporter(
+    listen_address: ExporterAddress = "localhost:9100",
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "logfmt",
+) -> None:
+    """Serve this host's metrics at /metrics."""
+    from fleetwatch.exporter_process import run_exporter
+
+    _log(log_level, log_format)
+    run_exporter(listen_address)
+
+
+@app.command()
+def query(
+    expr: Annotated[str, typer.Argument(help="A PromQL expression.")],
+    url: Annotated[
+        str, typer.Option("--url", help="A Fleetwatch or Prometheus server.")
+    ] = f"http://{DEFAULT_LISTEN_ADDRESS}",
+    time: Annotated[str | None, typer.Option(help="Evaluation time: RFC 3339 or seconds; now by default.")] = None,
+    over: Annotated[
+        str | None, typer.Option("--range", metavar="DURATION", help="A range query over the last DURATION.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(metavar="DURATION", help="Step of a range query.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer's data as JSON.")] = False,
+) -> None:
+    """Ask a running server and print the answer as a table."""
+    from fleetwatch.query import run_query
+
+    run_query(expr, url, time, over, step, as_json)
+
+
+@check_app.command("config")
+def check_config(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
+    """Say everything that is wrong in config files, with line and key path."""
+    from fleetwatch.config import load_config
+
+    failed = False
+    for path in files:
+        try:
+            config = load_config(path)
+        except FleetwatchError as error:
+            failed = True
+            typer.echo(str(error), err=True)
+        else:
+            typer.echo(f"{path}: valid, {len(config.scrape_configs)} scrape configs")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from fleetwatch import __version__
+
+    typer.echo(f"fleetwatch {__version__} (Python {sys.version.split()[0]})")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except FleetwatchError as error:
+        typer.echo(f"fleetwatch: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,188 @@
+"""A process: its parts composed, started, reloaded and stopped.
+
+Start order is store, exporter, HTTP server, scraper, so that what fails does so before anything is scraped; the stop
+goes the other way. SIGTERM and SIGINT stop, SIGHUP reloads the config file.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, disable_created_metrics
+
+from common.durations import format_duration
+from common.errors import FleetwatchError
+from exporter.app import create_app as create_exporter_app
+from fleetwatch import __version__
+from fleetwatch.config import Config, default_config, default_config_text, ignored_keys, load_config
+from fleetwatch.listen import serve, shown_address, stop_signal
+from promql import Engine
+from scraper.manager import ScrapeManager
+from server.app import create_app, make_runner
+from server.deps import BuildInfo, ConfigStatus, Dependencies
+from tsdb import Store, open_store
+
+log = logging.getLogger(__name__)
+
+MAINTENANCE_INTERVAL_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which parts a process has. The API and `/metrics` belong to every one; `page` adds the web page."""
+
+    scraper: bool
+    exporter: bool
+
+
+class Process:
+    """One process from its start to its end; `run` is its life."""
+
+    def __init__(self, parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
+        self._parts = parts
+        self._config_file = config_file
+        self._listen_address = listen_address
+        self._storage_path = storage_path
+        self._config = self._load()
+        self._registry = CollectorRegistry()
+        self._manager: ScrapeManager | None = None
+        self._loaded_ms = _now_ms()
+        self._reload_lock = asyncio.Lock()
+        self._reload_succeeded = True
+        Gauge(
+            "fleetwatch_config_last_reload_successful",
+            "Whether the last attempt to load the config succeeded.",
+            registry=self._registry,
+        ).set_function(lambda: self._reload_succeeded)
+        self._ready = False
+
+    async def run(self) -> None:
+        """Start, serve until a signal says stop, and stop. Raises FleetwatchError where it cannot start."""
+        stop = stop_signal()
+        loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as stack:
+            store = await self._open_store(stack)
+            if self._parts.exporter and self._config.exporter is not None:
+                exporter = web.AppRunner(create_exporter_app(), access_log=None)
+                await serve(stack, exporter, self._config.exporter.listen_address, "exporter.listen_address")
+            self._manager = ScrapeManager(store, self._registry) if self._parts.scraper else None
+            app = create_app(self._dependencies(store))
+            await serve(stack, make_runner(app), self._listen_address, "--web.listen-address")
+            if self._manager is not None:
+                stack.push_async_callback(self._manager.stop)
+                await self._manager.apply(self._config, self._directory)
+            maintenance = asyncio.create_task(_maintain(store))
+            stack.push_async_callback(_cancel, maintenance)
+            reloads: set[asyncio.Task[None]] = set()
+            stack.push_async_callback(_finish, reloads)
+            loop.add_signal_handler(signal.SIGHUP, self._reload_in_background, reloads)
+            self._name_ignored_keys()
+            self._ready = True
+            print(f"Fleetwatch {__version__} is ready: http://{shown_address(self._listen_address)}", flush=True)  # noqa: T201
+            await stop.wait()
+            log.info("stopping")
+            self._ready = False
+
+    async def reload(self) -> None:
+        """Read the config file again. Raises FleetwatchError where it is refused; then the old one stays in force."""
+        async with self._reload_lock:
+            try:
+                config = await asyncio.to_thread(self._load)
+                if self._manager is not None:
+                    await self._manager.apply(config, self._directory)
+            except FleetwatchError:
+                self._reload_succeeded = False
+                raise
+            self._config = config
+            self._loaded_ms = _now_ms()
+            self._reload_succeeded = True
+            self._name_ignored_keys()
+            log.info("config reloaded", extra={"file": self._config_file})
+
+    @property
+    def _directory(self) -> Path:
+        return self._config_file.parent if self._config_file is not None else Path()
+
+    def _load(self) -> Config:
+        return load_config(self._config_file) if self._config_file else default_config(self._listen_address)
+
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
+        path = self._storage_path or self._config.storage.path
+        store = await asyncio.to_thread(open_store, path, retention_ms=self._config.storage.retention)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        log.info("store opened", extra={"path": path} | {key: int(value) for key, value in store.stats().items()})
+        return store
+
+    def _dependencies(self, store: Store) -> Dependencies:
+        PlatformCollector(self._registry)
+        GCCollector(self._registry)
+        return Dependencies(
+            store=store,
+            engine=Engine(store),
+            build=BuildInfo(__version__),
+            registry=self._registry,
+            ready=lambda: self._ready,
+            targets=self._manager,
+            reload=self.reload,
+            config_status=self._config_status,
+            retention=format_duration(self._config.storage.retention),
+        )
+
+    def _config_status(self) -> ConfigStatus:
+        text = self._config_file.read_text("utf-8") if self._config_file else default_config_text(self._listen_address)
+        return ConfigStatus(text, self._loaded_ms, self._reload_succeeded)
+
+    def _reload_in_background(self, reloads: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(self._reload_and_log())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except FleetwatchError as error:
+            log.error("the config was not reloaded, the old one stays in force: %s", error)
+
+    def _name_ignored_keys(self) -> None:
+        if keys := ignored_keys(self._config):
+            log.warning("the config has keys that this version does not act on", extra={"keys": ", ".join(keys)})
+
+
+def run_process(parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
+    """Run a process to its end. Raises FleetwatchError where it cannot start."""
+    disable_created_metrics()  # a series for each counter that Prometheus's own processes do not have either
+    uvloop.run(_run(parts, config_file, listen_address, storage_path))
+
+
+async def _run(parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
+    await Process(parts, config_file, listen_address, storage_path).run()
+
+
+async def _maintain(store: Store) -> None:
+    """Let the store seal, compact and apply its retention; a failure is logged and tried again."""
+    while True:
+        await asyncio.sleep(MAINTENANCE_INTERVAL_S)
+        try:
+            await asyncio.to_thread(store.maintain, _now_ms())
+        except FleetwatchError as error:
+            log.error("maintenance of the store failed, it is tried again: %s", error)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _finish(tasks: set[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""The functions of PromQL, by kind; `promql.functions.calls` is their table."""

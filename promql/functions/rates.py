@@ -1,0 +1,73 @@
+"""`rate`, `increase`, `delta`, `irate` and `idelta`.
+
+The extrapolation is that of prometheus promql/functions.go extrapolatedRate: to the edges of the window where the
+first and last sample are near them, else by half the mean distance of samples; for counters never beyond zero.
+"""
+
+import numpy as np
+
+from promql.summation import window_sums
+from promql.windows import Reducer, Windows, pick
+from tsdb.model import BoolArray, FloatArray
+
+# Samples are near the edge of a window when they are closer than this many times their mean distance.
+_NEAR = 1.1
+
+Reduced = tuple[FloatArray, BoolArray]
+
+
+def extrapolated(*, counter: bool, per_second: bool) -> Reducer:
+    """The reducer of rate (both), increase (a counter, not per second) and delta (neither)."""
+
+    def reduce(windows: Windows) -> Reduced:
+        counts = windows.counts
+        first = windows.first(windows.values)
+        grown = windows.last(windows.values) - first
+        if counter:
+            grown = _with_resets(windows, grown)
+        first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
+        sampled = (last_ms - first_ms) / 1000
+        mean_distance = sampled / (counts - 1)
+        to_start = (first_ms - (windows.ends_ms - windows.range_ms)) / 1000
+        to_end = (windows.ends_ms - last_ms) / 1000
+        to_start = np.where(to_start >= mean_distance * _NEAR, mean_distance / 2, to_start)
+        to_end = np.where(to_end >= mean_distance * _NEAR, mean_distance / 2, to_end)
+        if counter:
+            to_zero = sampled * (first / grown)
+            limited = (grown > 0) & (first >= 0) & (to_zero < to_start)
+            to_start = np.where(limited, to_zero, to_start)
+        factor = (sampled + to_start + to_end) / sampled
+        if per_second:
+            factor = factor / (windows.range_ms / 1000)
+        return grown * factor, counts >= 2
+
+    return reduce
+
+
+def _with_resets(windows: Windows, grown: FloatArray) -> FloatArray:
+    """Growth plus what the counter lost at each reset within the window."""
+    before = windows.values[:, :-1]
+    dropped = windows.values[:, 1:] < before
+    rows = dropped.any(axis=1)
+    if not rows.any():
+        return grown
+    lost = np.where(dropped, before, 0.0)
+    # Element j is the step from sample j to j + 1: the last sample begins none.
+    return grown + window_sums(windows, lost, windows.low, windows.high - 1)
+
+
+def instant_change(*, counter: bool, per_second: bool) -> Reducer:
+    """The reducer of irate (both) and idelta (neither), from the last two samples of a window."""
+
+    def reduce(windows: Windows) -> Reduced:
+        index = np.maximum(windows.high - 2, 0)
+        before, after = pick(windows.values, index), windows.last(windows.values)
+        change = after - before
+        if counter:
+            change = np.where(after < before, after, change)
+        elapsed_ms = windows.last(windows.times_ms) - pick(windows.times_ms, index)
+        if per_second:
+            change = change / (elapsed_ms / 1000)
+        return change, (windows.counts >= 2) & (elapsed_ms > 0)
+
+    return reduce

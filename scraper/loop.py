@@ -1,0 +1,180 @@
+"""The scrape loop of one target: wait for the tick, fetch, read, append; a failure is recorded and the loop goes on.
+
+Scrapes of a target never overlap: a scrape, with its write, that lasts beyond the next tick makes the loop leave that
+tick out.
+"""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future
+
+from exposition.errors import ExpositionError, UnsupportedFormatError
+from exposition.formats import Format, choose_format
+from scraper.cache import Scrape, ScrapeCache
+from scraper.client import Response, TargetClient
+from scraper.clock import Clock
+from scraper.config import ScrapeConfig
+from scraper.errors import ScrapeError, ScrapeLimitError
+from scraper.metrics import ScrapeMetrics
+from scraper.schedule import next_tick_ms, scrape_time_ms
+from scraper.target import Health, Target, TargetState
+from tsdb.errors import StoreError
+from tsdb.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class ScrapeLoop:
+    """Scrapes one target until stopped. `job` is resolved.
+
+    While `refusal` is set, scrapes fail with it as their error and fetch nothing (the pool's target_limit).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        job: ScrapeConfig,
+        cache: ScrapeCache,
+        client: TargetClient,
+        store: Store,
+        clock: Clock,
+        metrics: ScrapeMetrics,
+    ) -> None:
+        self.target = target
+        self.cache = cache
+        self.state = TargetState()
+        self.refusal: str | None = None
+        self._fallback = _format_of(job.fallback_scrape_protocol)
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._scraping = False
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._pending: list[Future[None]] = []
+
+    def start(self, offset_seed: str) -> None:
+        """Begin; the first scrape is at the first tick from now."""
+        self._task = asyncio.create_task(
+            self._run(self.target.offset_ms(offset_seed)), name=f"scrape {self.target.url}"
+        )
+        self._task.add_done_callback(self._report_crash)
+
+    async def stop(self, *, abort: bool = False) -> None:
+        """End the loop and wait for it. A scrape under way is finished, unless `abort`."""
+        self._stopping = True
+        if self._task is None:
+            return
+        if abort or not self._scraping:
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        if not abort:
+            await self.settle()
+
+    async def _run(self, offset_ms: int) -> None:
+        interval_ms = self.target.interval_ms
+        tick: int | None = None
+        while not self._stopping:
+            last, tick = tick, next_tick_ms(self._clock.now_ms(), interval_ms, offset_ms, tick)
+            if last is not None and tick > last + interval_ms:
+                self._metrics.scrapes_missed.inc((tick - last) // interval_ms - 1)
+            await self._clock.sleep_until(tick)
+            now_ms = self._clock.now_ms()
+            self._metrics.lateness_s.observe((now_ms - tick) / 1000)
+            self._scraping = True
+            try:
+                await self.scrape(scrape_time_ms(now_ms, tick, interval_ms))
+            finally:
+                self._scraping = False
+
+    async def scrape(self, time_ms: int) -> None:
+        """Scrape once; the samples get the given time. What it wrote is durable after `settle`."""
+        await self.settle()
+        try:
+            await self._scrape(time_ms)
+        except StoreError as refused:
+            self._note_refusal(refused)
+
+    async def settle(self) -> None:
+        """Wait until what was handed to the store is durable: long before the next scrape, as a rule."""
+        pending, self._pending = self._pending, []
+        for future in pending:
+            try:
+                if not future.done():
+                    # Shielded: a write under way is the store's to finish, also when this loop is cancelled.
+                    await asyncio.shield(asyncio.wrap_future(future))
+                future.result()
+            except StoreError as refused:
+                self._note_refusal(refused)
+
+    async def farewell(self, time_ms: int) -> None:
+        """Write staleness markers for all series of the target."""
+        try:
+            self._pending = [self._store.append(self.cache.farewell(time_ms))]
+        except StoreError as refused:
+            self._note_refusal(refused)
+        await self.settle()
+
+    async def _scrape(self, time_ms: int) -> None:
+        started = time.monotonic()
+        error: Exception | None = None
+        try:
+            scrape = self._read(await self._fetch(), time_ms)
+        except (ScrapeError, ExpositionError, UnsupportedFormatError) as failure:
+            error = failure
+            scrape = self.cache.read_nothing()
+        duration_s = time.monotonic() - started
+        self._record(scrape, error, time_ms, duration_s)
+        samples, kept = scrape.plan.samples, scrape.plan.kept
+        if isinstance(error, ScrapeLimitError):
+            samples, kept = error.samples, error.kept
+        report = (0.0 if error else 1.0, duration_s, samples, kept, scrape.added)
+        self._pending = [self._store.append(batch) for batch in self.cache.assemble(scrape, report, time_ms)]
+
+    async def _fetch(self) -> Response:
+        if self.refusal is not None:
+            raise ScrapeLimitError(self.refusal)
+        return await self._client.fetch()
+
+    def _read(self, response: Response, time_ms: int) -> Scrape:
+        if not response.body:
+            return self.cache.read_nothing()
+        return self.cache.read(response.body, choose_format(response.content_type, self._fallback), time_ms)
+
+    def _note_refusal(self, refused: StoreError) -> None:
+        self.cache.write_refused()
+        self._metrics.writes_refused.inc()
+        log.error("scrape was not stored", extra={"target": self.target.url, "error": str(refused)})
+
+    def _record(self, scrape: Scrape, error: Exception | None, time_ms: int, duration_s: float) -> None:
+        state, metrics, plan = self.state, self._metrics, scrape.plan
+        if error is not None and str(error) != state.last_error:
+            log.info("scrape failed", extra={"target": self.target.url, "error": str(error)})
+        state.health = Health.DOWN if error else Health.UP
+        state.last_error = str(error) if error else ""
+        state.last_scrape_ms = time_ms
+        state.last_scrape_duration_s = duration_s
+        metrics.scrapes.inc()
+        metrics.samples.inc(plan.samples)
+        if error is not None:
+            metrics.scrapes_failed.inc()
+        if isinstance(error, ScrapeLimitError):
+            metrics.limit_exceeded.inc()
+        if plan.duplicates:
+            metrics.duplicates.inc(plan.duplicates)
+        if scrape.out_of_bounds:
+            metrics.out_of_bounds.inc(scrape.out_of_bounds)
+
+    def _report_crash(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self.state.health = Health.DOWN
+            self.state.last_error = f"the scrape loop ended: {crash!r}"
+            log.error("scrape loop ended by a defect", extra={"target": self.target.url}, exc_info=crash)
+
+
+def _format_of(protocol: str | None) -> Format | None:
+    if protocol is None or protocol == "PrometheusProto":
+        return None
+    return Format.OPENMETRICS if protocol.startswith("OpenMetrics") else Format.TEXT

@@ -1,0 +1,27 @@
+"""When a target is scraped: a fixed grid of its interval, moved by its offset. Pure functions, milliseconds."""
+
+import math
+
+ALIGNMENT_TOLERANCE_MS = 2
+"""A scrape that starts this little after its tick gets the tick's time (prometheus ScrapeTimestampTolerance)."""
+
+
+def next_tick_ms(now_ms: float, interval_ms: int, offset_ms: int, last_tick_ms: int | None = None) -> int:
+    """The first tick at or after `now_ms`, and after `last_tick_ms`.
+
+    A last tick more than an interval ahead of now means that the clock was set back; it then does not count.
+    """
+    tick = offset_ms + math.ceil((now_ms - offset_ms) / interval_ms) * interval_ms
+    if last_tick_ms is not None and tick <= last_tick_ms <= now_ms + interval_ms:
+        return last_tick_ms + interval_ms
+    return tick
+
+
+def scrape_time_ms(now_ms: float, tick_ms: int, interval_ms: int) -> int:
+    """The time that the samples of a scrape get which starts now and was due at the tick.
+
+    Times on the grid compress better and make rates even; but a scrape that is really late says so.
+    """
+    if 0 <= now_ms - tick_ms <= min(interval_ms / 100, ALIGNMENT_TOLERANCE_MS):
+        return tick_ms
+    return int(now_ms)

@@ -1,0 +1,79 @@
+"""What the server needs of the other rooms, handed over by whoever composes the process."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from exposition.model import Metadata
+from promql.engine import Engine
+from scraper.manager import ActiveTarget, DroppedTarget
+from tsdb.store import Store
+
+STATIC_DIRECTORY = Path(__file__).parent / "static"
+
+
+class TargetsProvider(Protocol):
+    """The scraper of this process (scraper.manager.ScrapeManager). Called on the event loop: nothing may block."""
+
+    def scrape_pools(self) -> Sequence[str]:
+        """The names of the jobs, sorted."""
+
+    def active_targets(self) -> Sequence[ActiveTarget]:
+        """The targets that are scraped, by pool."""
+
+    def dropped_targets(self) -> Sequence[DroppedTarget]:
+        """The targets that relabelling dropped, by pool, as far as they are kept."""
+
+    def dropped_counts(self) -> Mapping[str, int]:
+        """How many targets relabelling dropped, by pool."""
+
+    def metadata(self) -> Mapping[str, Sequence[Metadata]]:
+        """By metric family the distinct metadata that active targets give for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """What runs here. `version` is Fleetwatch's own."""
+
+    version: str
+    revision: str = ""
+    branch: str = ""
+    build_user: str = ""
+    build_date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """The configuration in force: its YAML, when it was loaded, and whether the last attempt to load one succeeded."""
+
+    yaml: str = ""
+    loaded_ms: int = 0
+    reload_succeeded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Everything `create_app` composes.
+
+    `targets` is None where this process scrapes nothing. `ready` says whether requests can be served. `reload`
+    re-reads the configuration and raises FleetwatchError where it is refused; None where the lifecycle endpoint is
+    off. `flags` are the command line's. `registry` is the process's own; the app adds its collectors
+    (fleetwatch_http_*, fleetwatch_tsdb_*, fleetwatch_build_info, process_*) to it.
+    """
+
+    store: Store
+    engine: Engine
+    build: BuildInfo
+    registry: CollectorRegistry
+    ready: Callable[[], bool]
+    targets: TargetsProvider | None = None
+    reload: Callable[[], Awaitable[None]] | None = None
+    config_status: Callable[[], ConfigStatus] = ConfigStatus
+    flags: Mapping[str, str] = field(default_factory=dict)
+    retention: str = ""
+    static_directory: Path = STATIC_DIRECTORY
+    query_threads: int = 4
+    query_timeout_s: float = 120.0

@@ -1,0 +1,57 @@
+"""Series selectors of `match[]` parameters, and label names as paths carry them."""
+
+import re
+from collections.abc import Sequence
+
+from common.matchers import Matcher
+from promql.errors import ParseError
+from promql.nodes import VectorSelector
+from promql.parse import parse
+from server.errors import BadDataError
+
+_NO_MATCHER = "match[] must contain at least one non-empty matcher"
+_NO_MATCHER_IN_QUERY = "vector selector must contain at least one non-empty matcher"
+
+_ESCAPED_PREFIX = "U__"
+_ESCAPE = re.compile(r"__|_([0-9a-fA-F]{1,6})_|_")
+
+
+def parse_selectors(texts: Sequence[str]) -> list[Sequence[Matcher]]:
+    """The matchers of each selector. Raises BadDataError."""
+    return [_parse_selector(text) for text in texts]
+
+
+def _parse_selector(text: str) -> Sequence[Matcher]:
+    try:
+        node = parse(text)
+    except ParseError as error:
+        # in a query the same fault has another text
+        raise BadDataError(_NO_MATCHER if _NO_MATCHER_IN_QUERY in str(error) else str(error)) from None
+    if not isinstance(node, VectorSelector) or node.offset_ms or node.at is not None or text.lstrip().startswith("("):
+        raise BadDataError(f'parse error: match[] takes a series selector like up{{job="node"}}, not {text}')
+    if all(matcher.matches_empty for matcher in node.matchers):
+        raise BadDataError(_NO_MATCHER)
+    return node.matchers
+
+
+def unescape_label_name(name: str) -> str:
+    """The name behind Prometheus's `U__` escaping: `U__a_2e_b` is `a.b`. What is not well escaped stays as it is.
+
+    Source: prometheus/common model.UnescapeName with ValueEncodingEscaping.
+    """
+    if not name.startswith(_ESCAPED_PREFIX):
+        return name
+    broken = False
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal broken
+        if match[0] == "__":
+            return "_"
+        code = int(match[1], 16) if match[1] else -1
+        if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+            broken = True
+            return ""
+        return chr(code)
+
+    unescaped = _ESCAPE.sub(replace, name.removeprefix(_ESCAPED_PREFIX))
+    return name if broken else unescaped

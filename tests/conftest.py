@@ -1,0 +1,17 @@
+"""Fixtures that several rooms' tests use."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fleetwatch_process import FleetwatchProcess, running
+
+
+@pytest.fixture(scope="session")
+def fleetwatch_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetwatchProcess]:
+    """One `fleetwatch run` for all tests that only read from it, with a few scrapes taken."""
+    with running(tmp_path_factory.mktemp("fleetwatch")) as process:
+        process.wait_for(
+            'count_over_time(up{job="node"}[5m])', lambda answer: any(value >= 5 for value in answer.values())
+        )
+        yield process

@@ -1,0 +1,99 @@
+"""A full disk and a directory that cannot be written: refused in one line, and all goes on afterwards."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.labels import Labels
+from tests.components import missing
+from tests.tsdb.contract import layout_of, metric, write
+from tests.tsdb.reading import bits, read
+from tsdb.embedded import EmbeddedStore
+from tsdb.errors import StoreOpenError, WriteRefusedError
+
+
+def mount(directory: Path, *options: str) -> None:
+    directory.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tmpfs", directory], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        missing(f"cannot mount a tmpfs, which takes root: {done.stderr.strip()}")
+
+
+def fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert shutil.disk_usage(ballast).free == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    mount(disk, "-o", "size=3m")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_full_disk(small_disk: Path) -> None:
+    store = EmbeddedStore(small_disk / "data", window_ms=60_000, sealing_delay_ms=0)
+    target = store.register_target(Labels.of(job="node"))
+    names = [metric("x", n=str(n)) for n in range(100)]
+    layout = layout_of(store, *names)
+    random = np.random.default_rng(3)
+    kept = [row for row in range(20) if write(store, target, layout, row * 1000, [row] * 100).result() is None]
+
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    messages = set()
+    refused = 0
+    for row in range(20, 420):
+        noise = random.normal(size=100).tolist()
+        try:
+            write(store, target, layout, row * 1000, noise).result()
+            kept.append(row)
+        except WriteRefusedError as error:
+            messages.add(str(error))
+            refused += 1
+    path = small_disk / "data" / "fleetwatch.db"
+    assert messages == {f"nothing was stored: the disk of {path} is full; writing goes on once there is room"}
+    with pytest.raises(WriteRefusedError, match="is full"):
+        store.maintain(10**9)
+    # A series that is first met while the disk is full, and one that is met again.
+    fresh = metric("fresh")
+    with pytest.raises(WriteRefusedError):
+        store.append_samples(fresh, [(1000, 1.0)])
+    found = read(store, [], 0, 10**9)
+    assert fresh not in found
+    assert [ms // 1000 for ms, _ in found[names[0]]] == kept
+    assert store.stats()["batches_refused_total"] == refused + 1
+
+    ballast.unlink()
+    write(store, target, layout, 1_000_000, [7] * 100).result()
+    store.append_samples(fresh, [(1000, 1.0)])
+    store.maintain(10**9)
+    store.close()
+    store = EmbeddedStore(small_disk / "data")
+    found = read(store, [], 0, 10**9)
+    assert [ms // 1000 for ms, _ in found[names[99]]] == [*kept, 1000]
+    assert found[names[99]][-1] == (1_000_000, bits(7))
+    assert found[fresh] == [(1000, bits(1))]
+    store.close()
+
+
+def test_read_only_directory(tmp_path: Path) -> None:
+    """On a read-only mount, which refuses root too."""
+    disk = tmp_path / "disk"
+    mount(disk, "-o", "ro")
+    try:
+        for directory in (disk, disk / "data"):
+            with pytest.raises(StoreOpenError, match=r"cannot use .* as data directory: Read-only file system$"):
+                EmbeddedStore(directory)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
