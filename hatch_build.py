@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent
 STATIC = ROOT / "server" / "static"
 NPM_TIMEOUT_S = 300
 # Without a network this gives up after seconds, not after npm's usual minutes.
-NPM_INSTALL = "ci --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=2000".split()
+NPM_RETRY = ["--fetch-retries=1", "--fetch-retry-mintimeout=2000"]
+NPM_INSTALL = ["ci", "--no-audit", "--no-fund", "--loglevel=error", *NPM_RETRY]
 
 MISSING_PAGE = """<!doctype html>
 <meta charset="utf-8">

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleetwatch_process import fleetwatch, free_port
+from tests.disks import fill, mounted
+from tests.fleetwatch_process import eventually, fleetwatch, free_port, running
 
 CONFIG = "scrape_configs: []\n"
 
@@ -76,8 +77,6 @@ def test_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_second_process_on_the_same_store(tmp_path: Path) -> None:
-    from tests.fleetwatch_process import running
-
     with running(tmp_path) as process:
         line = run(tmp_path, CONFIG, "--storage.path", str(tmp_path / "data"))
     assert str(process.process.pid) in line
@@ -98,3 +97,17 @@ def test_check_config_lists_everything(tmp_path: Path) -> None:
 def test_an_unanswered_query(tmp_path: Path) -> None:
     line = refused("query", "--url", f"http://127.0.0.1:{free_port()}", "up", cwd=tmp_path)
     assert line.endswith("does not answer: [Errno 111] Connection refused")
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    """What was stored is there, what is scraped meanwhile is refused aloud, and writing goes on by itself."""
+    with mounted(tmp_path / "disk", "size=6m") as disk, running(disk, interval="200ms") as process:
+        count = 'count_over_time(up{job="node"}[1h])'
+        process.wait_for(count, lambda answer: sum(answer.values()) >= 3)
+        fill(disk / "ballast")
+        eventually(lambda: process.log, lambda log: "scrape was not stored" in log, 30)
+        stored = process.query(count)
+        assert sum(stored.values()) >= 3
+        (disk / "ballast").unlink()
+        process.wait_for(count, lambda answer: sum(answer.values()) >= sum(stored.values()) + 3)
+        assert "Traceback" not in process.log

@@ -1,8 +1,5 @@
 """A full disk and a directory that cannot be written: refused in one line, and all goes on afterwards."""
 
-import contextlib
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,35 +7,17 @@ import numpy as np
 import pytest
 
 from common.labels import Labels
-from tests.components import missing
+from tests.disks import fill, mounted
 from tests.tsdb.contract import layout_of, metric, write
 from tests.tsdb.reading import bits, read
 from tsdb.embedded import EmbeddedStore
 from tsdb.errors import StoreOpenError, WriteRefusedError
 
 
-def mount(directory: Path, *options: str) -> None:
-    directory.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", *options, "tmpfs", directory], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        missing(f"cannot mount a tmpfs, which takes root: {done.stderr.strip()}")
-
-
-def fill(ballast: Path) -> None:
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    assert shutil.disk_usage(ballast).free == 0
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    mount(disk, "-o", "size=3m")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with mounted(tmp_path / "disk", "size=3m") as disk:
+        yield disk
 
 
 def test_full_disk(small_disk: Path) -> None:
@@ -89,11 +68,7 @@ def test_full_disk(small_disk: Path) -> None:
 
 def test_read_only_directory(tmp_path: Path) -> None:
     """On a read-only mount, which refuses root too."""
-    disk = tmp_path / "disk"
-    mount(disk, "-o", "ro")
-    try:
+    with mounted(tmp_path / "disk", "ro") as disk:
         for directory in (disk, disk / "data"):
             with pytest.raises(StoreOpenError, match=r"cannot use .* as data directory: Read-only file system$"):
                 EmbeddedStore(directory)
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)

@@ -12,7 +12,7 @@ from tests.web.chromium import chromium, wait_for_charts
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
 LARGEST_BYTES = 250_000
-DESKTOP, PHONE = (1440, 1150), (390, 844)
+DESKTOP, PHONE = (1440, 900), (390, 844)
 
 
 def shoot(browser: Browser, url: str, name: str, theme: str, viewport: tuple[int, int]) -> Path:
@@ -29,7 +29,7 @@ def shoot(browser: Browser, url: str, name: str, theme: str, viewport: tuple[int
     wait_for_charts(page)
     page.wait_for_load_state("networkidle")
     path = IMAGES / f"{name}.png"
-    page.screenshot(path=path)
+    page.screenshot(path=path, full_page=viewport == DESKTOP)
     context.close()
     return path
 

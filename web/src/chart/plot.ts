@@ -38,7 +38,7 @@ export function drawingOrder(layout: Layout, lines: readonly Line[]): Line[] {
 export function plotData(layout: Layout, lines: readonly Line[], grid: Grid): uPlot.AlignedData {
   if (layout === "stacked") return [timesOf(grid), ...stacked(lines.map(({ values }) => values)).reverse()];
   const drawn = lines.map(({ mirrored, values }) => (mirrored ? values.map((value) => (value === null ? null : -value)) : values));
-  return [timesOf(grid), ...drawn.map((d) => d.map(() => null))];
+  return [timesOf(grid), ...drawn];
 }
 
 /** `gridOf` is asked at each drawing: the window moves while the options stay. */
@@ -136,7 +136,7 @@ function cursorOptions(palette: Palette, events: PlotEvents): uPlot.Cursor {
       },
     },
     // The crosshair goes to all charts; a selection stays with the one it is drawn in.
-    sync: { key: "page", scales: ["x", null], setSeries: false, filters: { pub: () => false } },
+    sync: { key: "page", scales: ["x", null], setSeries: false, filters: { pub: (type) => type === "mousemove" } },
   };
 }
 
