@@ -3,6 +3,7 @@
 Rows are brought into the order of their groups, so that each group is a run of rows.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,16 +112,17 @@ def aggregate(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector
         return _select(evaluator, node, grid)
     if node.op == "count_values":
         return _count_values(evaluator, node, grid)
-    quantiles = evaluator.scalar(_param(node), grid) if node.op == "quantile" else None
+    quantiles = None
+    if node.op == "quantile":
+        quantiles = evaluator.scalar(_param(node), grid)
+        for quantile in _outside(quantiles, 0.0, 1.0):
+            evaluator.annotations.invalid_quantile(quantile, _param(node).position)
     vector = evaluator.vector(node.expr, grid)
     if not vector.labels:
         return StepVector.empty(grid.count)
     groups = make_groups(vector, node.labels, without=node.without)
     present = groups.counts() > 0
-    if quantiles is None:
-        values = _REDUCTIONS[node.op](groups)
-    else:
-        values = _quantile(evaluator, _param(node), groups, quantiles)
+    values = _REDUCTIONS[node.op](groups) if quantiles is None else _quantile(groups, quantiles)
     return StepVector(groups.labels, values, present, groups.drop_name)
 
 
@@ -130,15 +132,20 @@ def _param(node: Aggregation) -> Node:
     return node.param
 
 
-def _quantile(evaluator: Evaluator, param: Node, groups: Groups, quantiles: FloatArray) -> FloatArray:
-    bad = quantiles[~((quantiles >= 0) & (quantiles <= 1)) & groups.series.present.any(axis=0)]
-    for quantile in dict.fromkeys(bad.tolist()):
-        evaluator.annotations.invalid_quantile(quantile, param.position)
+def _quantile(groups: Groups, quantiles: FloatArray) -> FloatArray:
     values, present = groups.values(np.nan), groups.series.present
     results = [
         quantile_sorted(np.sort(values[run].T, axis=-1), present[run].sum(axis=0), quantiles) for run in groups.runs()
     ]
     return np.stack(results)
+
+
+def _outside(numbers: FloatArray, low: float, high: float) -> list[float]:
+    """The worst of what is outside of the bounds, NaN included."""
+    known = numbers[~np.isnan(numbers)]
+    worst = [known.max()] if (known > high).any() else []
+    worst += [known.min()] if (known < low).any() else []
+    return [float(number) for number in worst] + ([math.nan] if len(known) < len(numbers) else [])
 
 
 def _count_values(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector:
@@ -148,7 +155,9 @@ def _count_values(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVe
     vector = evaluator.vector(node.expr, grid)
     if not vector.labels:
         return StepVector.empty(grid.count)
-    groups = make_groups(vector, node.labels, without=node.without)
+    # The label that tells the value takes the place of one that was there before.
+    names = (*node.labels, name) if node.without else tuple(label for label in node.labels if label != name)
+    groups = make_groups(vector, names, without=node.without)
     labels: list[Labels] = []
     counts: list[FloatArray] = []
     for group, run in zip(groups.labels, groups.runs(), strict=True):
@@ -179,11 +188,9 @@ def _ratios(evaluator: Evaluator, node: Aggregation, grid: Grid) -> FloatArray:
     ratios = evaluator.scalar(_param(node), grid)
     if np.isnan(ratios).any():
         raise ExecutionError("Ratio value is NaN")
-    used = np.clip(ratios, -1.0, 1.0)
-    for ratio, capped in dict.fromkeys(zip(ratios.tolist(), used.tolist(), strict=True)):
-        if ratio != capped:
-            evaluator.annotations.invalid_ratio(ratio, capped, _param(node).position)
-    return used
+    for ratio in _outside(ratios, -1.0, 1.0):
+        evaluator.annotations.invalid_ratio(ratio, math.copysign(1.0, ratio), _param(node).position)
+    return np.clip(ratios, -1.0, 1.0)
 
 
 def _select(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector:
@@ -193,7 +200,9 @@ def _select(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector:
     vector = evaluator.vector(node.expr, grid)
     if not vector.labels:
         return StepVector.empty(grid.count)
-    groups = make_groups(vector, node.labels, without=node.without)
+    # Which of equals go on is not to depend on the order of a store.
+    ordered = np.array(sorted(range(len(vector.labels)), key=vector.labels.__getitem__), dtype=np.int64)
+    groups = make_groups(vector.rows(ordered), node.labels, without=node.without)
     selected = np.concatenate([select(groups.series, run, param) for run in groups.runs()])
     result = groups.series.where(selected)
     if node.op in ("topk", "bottomk") and grid.count == 1 and evaluator.query.count == 1:

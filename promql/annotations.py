@@ -6,22 +6,22 @@ from promql.positions import line_and_column
 
 
 class Annotations:
-    """Collects the annotations of one query, each text once, in order."""
+    """Collects the annotations of one query, each text once, with the place where it occurred last."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._warnings: dict[str, None] = {}
-        self._infos: dict[str, None] = {}
+        self._warnings: dict[str, int | None] = {}
+        self._infos: dict[str, int | None] = {}
 
     @property
     def warnings(self) -> list[str]:
-        """Complete texts."""
-        return list(self._warnings)
+        """Complete texts, in order."""
+        return [f"PromQL warning: {text}{self._place(position)}" for text, position in self._warnings.items()]
 
     @property
     def infos(self) -> list[str]:
-        """Complete texts."""
-        return list(self._infos)
+        """Complete texts, in order."""
+        return [f"PromQL info: {text}{self._place(position)}" for text, position in self._infos.items()]
 
     def invalid_quantile(self, quantile: float, position: int | None) -> None:
         """A quantile that is NaN or outside [0, 1]."""
@@ -52,10 +52,10 @@ class Annotations:
         self._inform(text + _for_metric(metric_name), position)
 
     def _warn(self, text: str, position: int | None) -> None:
-        self._warnings[f"PromQL warning: {text}{self._place(position)}"] = None
+        self._warnings[text] = position
 
     def _inform(self, text: str, position: int | None) -> None:
-        self._infos[f"PromQL info: {text}{self._place(position)}"] = None
+        self._infos[text] = position
 
     def _place(self, position: int | None) -> str:
         return "" if position is None else f" ({line_and_column(self._source, position)})"

@@ -128,15 +128,7 @@ def _between_vectors(node: Binary, lhs: StepVector, rhs: StepVector) -> StepVect
     if swapped:
         many, one = one, many
     many_counts, one_counts = many.counts(), one.counts()
-    # Steps where a side is empty have no result and nothing to complain of, unless it is filled.
-    fills = matching.fill_lhs is not None or matching.fill_rhs is not None
-    compared = fills | (lhs.present.any(axis=0) & rhs.present.any(axis=0))
-    if ((one_counts > 1) & compared).any():
-        raise _duplicate_series(one, (one_counts > 1) & compared, "left" if swapped else "right")
-    if matching.cardinality is Cardinality.ONE_TO_ONE and ((many_counts > 1) & (one_counts > 0)).any():
-        raise ExecutionError(
-            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-        )
+    _check_unique(many, one, many_counts, one_counts, matching, "left" if swapped else "right")
     # Fill values go by sides as Prometheus has them after its swap: the left one is the "many" side's.
     if matching.fill_lhs is not None:
         many = many.filled(matching.fill_lhs, (one_counts > 0) & (many_counts == 0))
@@ -170,14 +162,31 @@ class _Side:
         return _Side(vector, np.concatenate([self.group_of, groups]), self.signatures)
 
 
-def _duplicate_series(one: _Side, where: BoolArray, name: str) -> ExecutionError:
-    """Two samples of the "one" side in a match group at once, bool[G, K]."""
-    group, step = (int(index[0]) for index in np.nonzero(where))
+def _check_unique(
+    many: _Side, one: _Side, many_counts: IntArray, one_counts: IntArray, matching: Matching, one_name: str
+) -> None:
+    """Raises ExecutionError for the first step with too many samples in a match group."""
+    twice = one_counts > 1
+    ambiguous = np.zeros_like(twice)
+    if matching.cardinality is Cardinality.ONE_TO_ONE:
+        ambiguous = (many_counts > 1) & (one_counts > 0)
+    if matching.fill_lhs is None and matching.fill_rhs is None:
+        # Where a side is empty there is no result and nothing to complain of.
+        twice &= many.vector.present.any(axis=0) & one.vector.present.any(axis=0)
+    bad_steps = np.flatnonzero((twice | ambiguous).any(axis=0))
+    if not len(bad_steps):
+        return
+    step = int(bad_steps[0])
+    if not twice[:, step].any():
+        raise ExecutionError(
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+        )
+    group = int(twice[:, step].argmax())
     rows = np.flatnonzero((one.group_of == group) & one.vector.present[:, step]).tolist()
     labels = one.vector.labels
-    return ExecutionError(
-        f"found duplicate series for the match group {_braces(one.signatures[group])} on the {name} hand-side of the"
-        f" operation: [{_braces(labels[rows[1]])}, {_braces(labels[rows[0]])}];many-to-many matching not"
+    raise ExecutionError(
+        f"found duplicate series for the match group {_braces(one.signatures[group])} on the {one_name} hand-side"
+        f" of the operation: [{_braces(labels[rows[1]])}, {_braces(labels[rows[0]])}];many-to-many matching not"
         " allowed: matching labels must be unique on one side"
     )
 

@@ -69,7 +69,7 @@ class Evaluation:
         """An instant vector at each step of a grid."""
         if grid.count > 1 and is_step_invariant(node):
             return self.vector(node, grid.first_step()).broadcast(grid.count)
-        self._limits.check()
+        self._check(grid, 1)
         vector = self._vector(node, grid)
         self._limits.check_samples(vector.values.size)
         return vector
@@ -81,7 +81,7 @@ class Evaluation:
             case Call() if node.name in VECTOR_FUNCTIONS:
                 return VECTOR_FUNCTIONS[node.name](self, node, grid)
             case Call():
-                raise ExecutionError(f'function "{node.name}" is for native histograms, which are not supported')
+                raise ExecutionError(f'function "{node.name}" is not supported')
             case Aggregation():
                 return aggregate(self, node, grid)
             case Binary():
@@ -94,7 +94,7 @@ class Evaluation:
 
     def scalar(self, node: Node, grid: Grid) -> FloatArray:
         """A scalar at each step of a grid, float64[K]."""
-        self._limits.check()
+        self._check(grid, 1)
         match node:
             case Number():
                 return np.full(grid.count, node.value)
@@ -125,12 +125,14 @@ class Evaluation:
                 samples = self._subquery(node, grid)
             case _:
                 raise ExecutionError(f"expected a range vector, got {type(node).__name__}")
+        self._check(grid, sum(len(part.labels) for part in samples))
         return make_windows(samples, looked_at.times_ms, node.range_ms)
 
     def _subquery(self, node: Subquery, grid: Grid) -> list[Samples]:
         inner = self._times.subquery_grid(node, grid)
         if inner.count == 0:
             return []
+        self._check(inner, 1)
         vector = self.vector(node.expr, inner)
         keep = None if vector.present.all() else vector.present
         return [Samples(vector.labels, vector.drop_name, inner.times_ms, vector.values, keep)]
@@ -148,9 +150,15 @@ class Evaluation:
         """Something of the latest sample within the lookback; staleness markers are no samples but end a series."""
         looked_at = self._times.evaluated(grid, node.at, node.offset_ms)
         frames = self._frames(node, self._times.lookback_ms, looked_at)
+        self._check(grid, sum(len(frame.labels) for frame in frames))
         samples = [_samples(frame, frame.present) for frame in frames]
         windows = make_windows(samples, looked_at.times_ms, self._times.lookback_ms)
         return reduce_windows(windows, grid.count, of_latest, keep_name=True)
+
+    def _check(self, grid: Grid, series: int) -> None:
+        """Before anything of this size is made."""
+        self._limits.check()
+        self._limits.check_samples(series * grid.count)
 
     def _frames(self, selector: VectorSelector, range_ms: int, looked_at: Grid) -> list[Frame]:
         return self._selection.frames(selector.matchers, looked_at.start_ms - range_ms + 1, looked_at.end_ms)

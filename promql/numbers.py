@@ -17,11 +17,11 @@ def format_fixed(value: float) -> str:
 
 
 def format_general(value: float) -> str:
-    """The shortest form, with an exponent below 1e-4 and from 1e21 (verb %g): messages have it."""
+    """The shortest form, with an exponent below 1e-4 and from 1e6 (verbs %g and %v): messages have it."""
     if not math.isfinite(value):
         return _format_special(value)
     digits, exponent = _shortest(value)
-    if digits == "0" or -4 < exponent <= 21:
+    if digits == "0" or -4 < exponent <= 6:
         return format_fixed(value)
     sign = "-" if value < 0 else ""
     mantissa = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")

@@ -119,7 +119,8 @@ class _Translator:
 
     def _text(self, expr: Any, depth: int) -> Node:
         position, literal = self._cursor.string()
-        return Text(_with_bytes(literal) if _HIGH_BYTE.search(literal) else expr.val, position)
+        has_bytes = not literal.startswith("`") and _HIGH_BYTE.search(literal) is not None
+        return Text(_with_bytes(literal) if has_bytes else expr.val, position)
 
     def _vector_selector(self, expr: Any, depth: int) -> VectorSelector:
         position = self._cursor.selector()

@@ -79,7 +79,7 @@ class Selection:
         for fetch, frames in self._frames.get(matchers, []):
             if fetch.start_ms <= start_ms and end_ms <= fetch.end_ms:
                 return frames
-        return []
+        raise LookupError(f"{start_ms} to {end_ms} was not fetched for {{{', '.join(map(str, matchers))}}}")
 
 
 def _merged(fetches: list[_Fetch]) -> list[_Fetch]:

@@ -157,18 +157,8 @@ def group_ids(keys: Iterable[Key]) -> tuple[IntArray, list[Key]]:
     return np.array(ids, dtype=np.int64), list(numbers)
 
 
-# The name sorts before almost every other label: mostly a look at the first one does it.
-
-
-def metric_name(labels: Labels) -> str:
-    """The `__name__` of a series."""
-    if labels and labels[0][0] == METRIC_NAME:
-        return labels[0][1]
-    return labels.metric_name
-
-
 def drop_metric_name(labels: Labels) -> Labels:
     """The label set less `__name__`."""
-    if labels and labels[0][0] == METRIC_NAME:
+    if labels and labels[0][0] == METRIC_NAME:  # the name sorts before almost every other label
         return Labels(labels[1:])
     return labels.without(METRIC_NAME)

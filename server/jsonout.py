@@ -12,6 +12,7 @@ from decimal import Decimal
 from operator import add
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from common.labels import Labels
@@ -21,6 +22,8 @@ from tsdb.model import FloatArray, IntArray
 # Within these bounds orjson writes plain decimals, as Go does.
 _PLAIN_MIN = 1e-5
 _PLAIN_MAX = 1e16
+
+ObjectArray = npt.NDArray[np.object_]
 
 _FRACTIONS = np.array([b""] + [b".%03d" % ms for ms in range(1, 1000)], dtype=object)
 
@@ -54,14 +57,17 @@ def _vector(vector: Vector, limit: int) -> Iterator[bytes]:
 
 def _range_vector(vector: RangeVector, limit: int) -> Iterator[bytes]:
     selected = vector.labels[:limit] if limit else vector.labels
+    shared_ms, openings = np.empty(0, dtype=np.int64), _openings(np.empty(0, dtype=np.int64))
     for labels, times_ms, values in zip(selected, vector.times_ms, vector.values, strict=False):
-        openings = np.array([b'"],[%s,"' % time for time in time_texts(times_ms)], dtype=object)
+        # series of one target follow each other and mostly share their times
+        if not np.array_equal(times_ms, shared_ms):
+            shared_ms, openings = times_ms, _openings(times_ms)
         yield _series(labels, openings, values)
 
 
 def _matrix(matrix: Matrix, limit: int) -> Iterator[bytes]:
     selected = matrix.labels[:limit] if limit else matrix.labels
-    openings = np.array([b'"],[%s,"' % time for time in time_texts(matrix.times_ms)], dtype=object)
+    openings = _openings(matrix.times_ms)
     complete: list[bool] = np.all(matrix.present, axis=1).tolist()
     for row, labels in enumerate(selected):
         if complete[row]:
@@ -71,8 +77,13 @@ def _matrix(matrix: Matrix, limit: int) -> Iterator[bytes]:
             yield _series(labels, openings[present], matrix.values[row][present])
 
 
-def _series(labels: Labels, openings: "np.ndarray[tuple[int], np.dtype[np.object_]]", values: FloatArray) -> bytes:
-    """One series; each opening ends the point before it and starts its own up to the value's quote."""
+def _openings(times_ms: IntArray) -> ObjectArray:
+    """What stands before each value: the end of the point before it, then its own up to the value's quote."""
+    return np.array([b'"],[%s,"' % time for time in time_texts(times_ms)], dtype=object)
+
+
+def _series(labels: Labels, openings: ObjectArray, values: FloatArray) -> bytes:
+    """One series."""
     points = [b""] * (2 * len(values))
     points[0::2] = openings.tolist()
     points[1::2] = float_texts(values)

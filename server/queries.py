@@ -86,14 +86,14 @@ def _lookback_ms(params: Params) -> int | None:
 
 
 def _step_ms(params: Params, span_ms: int) -> int:
-    """The step of a range query over `span_ms`. Steps are whole milliseconds; a Prometheus cuts them likewise."""
+    """The step of a range query over `span_ms`, cut to whole milliseconds."""
     step_s = params.duration_s("step")
     if step_s > 0 and span_ms / 1000 / step_s >= MAX_POINTS + 1:
         raise BadDataError(
             "exceeded maximum resolution of 11,000 points per timeseries. "
             "Try decreasing the query resolution (?step=XX)"
         )
-    step_ms = int(step_s * 1000 + 1e-6)  # 0.29 s is 290 ms, though 0.29 * 1000 is a little less
+    step_ms = int(step_s * 1000 + 1e-6)  # 1.001 s is 1001 ms, though 1.001 * 1000 is a little less
     if step_ms <= 0:
         raise BadDataError.of_parameter(
             "step", "zero or negative query resolution step widths are not accepted. Try a positive integer"

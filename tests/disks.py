@@ -13,7 +13,7 @@ from tests.components import missing
 def mounted(directory: Path, *options: str) -> Iterator[Path]:
     """A tmpfs on a new directory, mounted with options such as `size=3m` or `ro`."""
     directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", directory]
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         missing(f"cannot mount a tmpfs, which takes root: {done.stderr.strip()}")

@@ -135,6 +135,7 @@ def start(
     running = FleetwatchProcess(process, directory, port, exporter_port)
     assert process.stdout is not None
     if not any(READY_LINE in line for line in process.stdout):
+        process.stdout.close()
         pytest.fail(f"fleetwatch run ended with status {process.wait(30)}:\n{running.log}")
     return running
 

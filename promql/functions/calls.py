@@ -1,6 +1,6 @@
 """The table of functions: from a call to its evaluation.
 
-A call of a function that is not in the table is one promql-parser knows and this engine does not: native histograms.
+Functions that promql-parser knows and this table does not have: those of native histograms, and `info`.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from promql.functions.histograms import (
 )
 from promql.nodes import Call, MatrixSelector, Node, VectorSelector
 from promql.numbers import format_openmetrics
-from promql.vector import Grid, StepVector, concatenate, metric_name
+from promql.vector import Grid, StepVector, concatenate
 from promql.windows import Reducer, reduce_windows
 from tsdb.model import BoolArray, FloatArray, IntArray
 
@@ -46,7 +46,7 @@ class RangeFunction:
         windows = evaluator.windows(call.args[0], grid)
         result = reduce_windows(windows, grid.count, self.reducer, self.keep_name)
         if self.counter:
-            for name in sorted({metric_name(labels) for labels in result.labels}):
+            for name in sorted({labels.metric_name for labels in result.labels}):
                 if name and not name.endswith(_COUNTER_SUFFIXES):
                     evaluator.annotations.possible_non_counter(name, call.args[0].position)
         return result

@@ -13,8 +13,7 @@ from tsdb.model import FloatArray
 Elementwise = Callable[[FloatArray], FloatArray]
 
 _DAY_S = 86_400
-# Beyond these years numpy's calendar is of no use, and neither are the answers.
-_LIMIT_S = 2.0**53
+_INT64_LIMIT = 2.0**63
 
 
 def _sign(values: FloatArray) -> FloatArray:
@@ -27,16 +26,13 @@ def round_to(values: FloatArray, nearest: FloatArray | float) -> FloatArray:
     return np.floor(values * inverse + 0.5) / inverse
 
 
-def _dates(values: FloatArray) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.bool_]]:
-    """Whole seconds, and where there are any."""
-    valid = np.abs(values) < _LIMIT_S
-    return np.where(valid, values, 0.0).astype(np.int64).astype("datetime64[s]"), valid
-
-
 def _of_date(part: Callable[[npt.NDArray[np.datetime64]], npt.NDArray[np.int64]]) -> Elementwise:
     def apply(values: FloatArray) -> FloatArray:
-        dates, valid = _dates(values)
-        return np.where(valid, part(dates).astype(np.float64), np.nan)
+        # What is no time gives Prometheus the last one an int64 of seconds can tell.
+        seconds = np.full(values.shape, np.iinfo(np.int64).max)
+        valid = np.abs(values) < _INT64_LIMIT
+        seconds[valid] = values[valid].astype(np.int64)
+        return part(seconds.astype("datetime64[s]")).astype(np.float64)
 
     return apply
 

@@ -22,10 +22,10 @@ class FrameStore:
         for frame in self.frames:
             columns = (frame.times_ms >= start_ms) & (frame.times_ms <= end_ms)
             rows = [i for i, labels in enumerate(frame.labels) if matches_all(tuple(matchers), labels)]
-            present = None if frame.present is None else frame.present[rows][:, columns]
-            if present is not None:
-                rows = [row for row, shown in zip(rows, present.any(axis=1), strict=True) if shown]
-                present = frame.present[rows][:, columns] if frame.present is not None else None
+            present = None
+            if frame.present is not None:
+                rows = [row for row in rows if frame.present[row, columns].any()]
+                present = frame.present[rows][:, columns]
             if rows and columns.any():
                 labels = [frame.labels[row] for row in rows]
                 values = np.ascontiguousarray(frame.values[rows][:, columns])

@@ -208,13 +208,14 @@ def test_a_matrix_leaves_out_what_is_absent(data: st.DataObject) -> None:
 
 def test_a_range_vector_has_times_of_its_own() -> None:
     vector = RangeVector(
-        [Labels.of(a="1"), Labels.of(a="2")],
-        [np.array([1000, 2500]), np.array([7])],
-        [np.array([1.0, 2.0]), np.array([-math.inf])],
+        [Labels.of(a="1"), Labels.of(a="2"), Labels.of(a="3")],
+        [np.array([1000, 2500]), np.array([1000, 2500]), np.array([7])],
+        [np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([-math.inf])],
     )
     assert write_result(vector) == (
         b'{"resultType":"matrix","result":[{"metric":{"a":"1"},"values":[[1,"1"],[2.500,"2"]]},'
-        b'{"metric":{"a":"2"},"values":[[0.007,"-Inf"]]}]}',
+        b'{"metric":{"a":"2"},"values":[[1,"3"],[2.500,"4"]]},'
+        b'{"metric":{"a":"3"},"values":[[0.007,"-Inf"]]}]}',
         False,
     )
     assert written(vector, 1)[1]
