@@ -76,8 +76,14 @@ class ManualClock:
             return
         woken = asyncio.Event()
         self._count += 1
-        heapq.heappush(self._sleepers, (wall_ms, self._count, woken))
-        await woken.wait()
+        sleeper = (wall_ms, self._count, woken)
+        heapq.heappush(self._sleepers, sleeper)
+        try:
+            await woken.wait()
+        finally:
+            if sleeper in self._sleepers:  # it was cancelled
+                self._sleepers.remove(sleeper)
+                heapq.heapify(self._sleepers)
 
     def advance_to(self, wall_ms: float) -> None:
         """Set the time, and wake who waits for it."""
