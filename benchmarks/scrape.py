@@ -72,12 +72,12 @@ def main() -> None:
 
 def show(name: str, found: dict[str, Any]) -> None:
     per_million = found["cpu_s"] / found["samples"] * 1e6
-    rate = found["samples"] / found["seconds"]
+    rate, of_a_core = found["samples"] / found["seconds"], found["cpu_s"] / found["seconds"] * 100
     late = "" if "late_p99_ms" not in found else f", p99 lateness {found['late_p99_ms']:.1f} ms"
     missed = "" if "missed" not in found else f", {found['missed']:.0f} missed, {found['failed']:.0f} failed"
     print(
         f"{name:<12}{per_million:6.2f} CPU s per million samples, {rate:9.0f} samples/s, "
-        f"{found['cpu_s'] / found['seconds'] * 100:5.1f} % of a core, {found['rss_bytes'] / 2**20:6.0f} MiB{missed}{late}"
+        f"{of_a_core:5.1f} % of a core, {found['rss_bytes'] / 2**20:6.0f} MiB{missed}{late}"
     )
 
 
@@ -87,9 +87,11 @@ def write_config(path: Path, port: int, options: argparse.Namespace) -> None:
         f'        labels: {{instance: "host{number}", __metrics_path__: "/{number}/metrics"}}\n'
         for number in range(options.targets)
     )
+    # Prometheus before 2.49 does not know the key.
+    compression = "    enable_compression: false\n" if options.no_compression else ""
     path.write_text(
         f"global:\n  scrape_interval: {options.interval}s\n  scrape_timeout: {options.interval}s\n"
-        f"scrape_configs:\n  - job_name: node\n    enable_compression: {str(not options.no_compression).lower()}\n"
+        f"scrape_configs:\n  - job_name: node\n{compression}"
         f"    static_configs:\n{targets}"
     )
 
@@ -264,7 +266,8 @@ def appended(port: int) -> float:
     """Scraped samples so far: without the five report series of each scrape, as for Fleetwatch."""
     query = "sum(scrape_samples_scraped)"
     text = fetch(f"http://127.0.0.1:{port}/metrics").decode()
-    total = sum(float(value) for value in re.findall(r'^prometheus_tsdb_head_samples_appended_total{type="float"} (\S+)', text, re.M))
+    counter = r'^prometheus_tsdb_head_samples_appended_total{type="float"} (\S+)'
+    total = sum(float(value) for value in re.findall(counter, text, re.M))
     per_scrape = json.loads(fetch(f"http://127.0.0.1:{port}/api/v1/query?query={query}"))["data"]["result"]
     count = json.loads(fetch(f"http://127.0.0.1:{port}/api/v1/query?query=count(up)"))["data"]["result"]
     scraped, targets = float(per_scrape[0]["value"][1]), float(count[0]["value"][1])
