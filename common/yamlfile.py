@@ -85,13 +85,17 @@ class _Node:
 
 def load(path: Path, type_: type[T], check: Callable[[T], Iterable[Problem]] = lambda _: ()) -> T:
     """Read a file into `type_`, then `check` what types alone cannot say. Raises ConfigError with all problems."""
+    return loads(read_text(path), type_, check, name=str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises ConfigError."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
-    return loads(text, type_, check, name=str(path))
 
 
 def loads(text: str, type_: type[T], check: Callable[[T], Iterable[Problem]] = lambda _: (), name: str = "<text>") -> T:

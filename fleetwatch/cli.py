@@ -137,7 +137,7 @@ def check_config(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]
     failed = False
     for path in files:
         try:
-            config = load_config(path)
+            config = load_config(path).config
         except FleetwatchError as error:
             failed = True
             typer.echo(str(error), err=True)

@@ -7,14 +7,17 @@ Paths in a file are relative to it. Without a file, the default config of the pa
 of this process put in.
 """
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
-from common.yamlfile import Duration, Problem, load, loads
+from common.yamlfile import Duration, Problem, loads, read_text
 from fleetwatch.errors import StartError
 from fleetwatch.listen import shown_address, split_address
 from scraper.config import ScrapeSettings
@@ -22,6 +25,11 @@ from scraper.config_checks import check as check_scraping
 from scraper.config_checks import ignored_keys as ignored_scrape_keys
 
 _SHIPPED_LISTEN_ADDRESS = "localhost:9090"
+SECRET = "<secret>"
+"""What stands in a shown config in place of a secret, as in Prometheus."""
+_SECRET_KEYS = frozenset(("password", "credentials", "bearer_token", "client_secret", "secret_key", "secrets"))
+_PRIVATE_KEY = "PRIVATE KEY-----"
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]+:)[^/@\s]+@")
 _IGNORED_SECTIONS = ("rule_files", "alerting", "remote_write", "remote_read", "tracing", "otlp", "runtime")
 
 
@@ -56,22 +64,42 @@ class Config(ScrapeSettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     runtime: Any = None
 
 
-def load_config(path: Path) -> Config:
-    """Read a file and make its paths absolute or relative to the working directory. Raises ConfigError."""
-    config = load(path, Config, _check)
-    storage = msgspec.structs.replace(config.storage, path=str(path.parent / config.storage.path))
-    return msgspec.structs.replace(config, storage=storage)
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A config, the directory that its paths are relative to, and its YAML as it may be shown, secrets masked."""
+
+    config: Config
+    directory: Path
+    shown_yaml: str
 
 
-def default_config_text(listen_address: str) -> str:
-    """The YAML of the config that is used without a file; it scrapes this process at `listen_address`."""
+def load_config(path: Path) -> LoadedConfig:
+    """Read a file. Raises ConfigError with everything that is wrong in it."""
+    return _loaded(read_text(path), str(path), path.parent)
+
+
+def default_config(listen_address: str) -> LoadedConfig:
+    """The config that is used without a file; it scrapes this process at `listen_address`."""
     text = files("configs").joinpath("fleetwatch.yml").read_text("utf-8")
-    return text.replace(_SHIPPED_LISTEN_ADDRESS, shown_address(listen_address))
+    return _loaded(text.replace(_SHIPPED_LISTEN_ADDRESS, shown_address(listen_address)), "the default config", Path())
 
 
-def default_config(listen_address: str) -> Config:
-    """The config that is used without a file."""
-    return loads(default_config_text(listen_address), Config, _check, name="the default config")
+def _loaded(text: str, name: str, directory: Path) -> LoadedConfig:
+    config = loads(text, Config, _check, name=name)
+    return LoadedConfig(config, directory, yaml.safe_dump(_masked(yaml.safe_load(text)), sort_keys=False))
+
+
+def _masked(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {
+            key: SECRET if key in _SECRET_KEYS and value is not None else _masked(value)
+            for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [_masked(item) for item in document]
+    if isinstance(document, str):
+        return SECRET if _PRIVATE_KEY in document else _URL_PASSWORD.sub(rf"\1{SECRET}@", document)
+    return document
 
 
 def ignored_keys(config: Config) -> list[str]:

@@ -20,9 +20,9 @@ from common.durations import format_duration
 from common.errors import FleetwatchError
 from exporter.app import create_app as create_exporter_app
 from fleetwatch import __version__
-from fleetwatch.config import Config, default_config, default_config_text, ignored_keys, load_config
+from fleetwatch.config import LoadedConfig, default_config, ignored_keys, load_config
 from fleetwatch.listen import serve, shown_address, stop_signal
-from promql import Engine
+from promql import Engine, EngineOptions
 from scraper.manager import ScrapeManager
 from server.app import create_app, make_runner
 from server.deps import BuildInfo, ConfigStatus, Dependencies
@@ -49,7 +49,7 @@ class Process:
         self._config_file = config_file
         self._listen_address = listen_address
         self._storage_path = storage_path
-        self._config = self._load()
+        self._loaded = self._load()
         self._registry = CollectorRegistry()
         self._manager: ScrapeManager | None = None
         self._loaded_ms = _now_ms()
@@ -68,15 +68,15 @@ class Process:
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
             store = await self._open_store(stack)
-            if self._parts.exporter and self._config.exporter is not None:
+            if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
                 exporter = web.AppRunner(create_exporter_app(), access_log=None)
-                await serve(stack, exporter, self._config.exporter.listen_address, "exporter.listen_address")
+                await serve(stack, exporter, own.listen_address, "exporter.listen_address")
             self._manager = ScrapeManager(store, self._registry) if self._parts.scraper else None
             app = create_app(self._dependencies(store))
             await serve(stack, make_runner(app), self._listen_address, "--web.listen-address")
             if self._manager is not None:
                 stack.push_async_callback(self._manager.stop)
-                await self._manager.apply(self._config, self._directory)
+                await self._manager.apply(self._loaded.config, self._loaded.directory)
             maintenance = asyncio.create_task(_maintain(store))
             stack.push_async_callback(_cancel, maintenance)
             reloads: set[asyncio.Task[None]] = set()
@@ -93,28 +93,25 @@ class Process:
         """Read the config file again. Raises FleetwatchError where it is refused; then the old one stays in force."""
         async with self._reload_lock:
             try:
-                config = await asyncio.to_thread(self._load)
+                loaded = await asyncio.to_thread(self._load)
                 if self._manager is not None:
-                    await self._manager.apply(config, self._directory)
+                    await self._manager.apply(loaded.config, loaded.directory)
             except FleetwatchError:
                 self._reload_succeeded = False
                 raise
-            self._config = config
+            self._loaded = loaded
             self._loaded_ms = _now_ms()
             self._reload_succeeded = True
             self._name_ignored_keys()
             log.info("config reloaded", extra={"file": self._config_file})
 
-    @property
-    def _directory(self) -> Path:
-        return self._config_file.parent if self._config_file is not None else Path()
-
-    def _load(self) -> Config:
+    def _load(self) -> LoadedConfig:
         return load_config(self._config_file) if self._config_file else default_config(self._listen_address)
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
-        path = self._storage_path or self._config.storage.path
-        store = await asyncio.to_thread(open_store, path, retention_ms=self._config.storage.retention)
+        storage = self._loaded.config.storage
+        path = self._storage_path or str(self._loaded.directory / storage.path)
+        store = await asyncio.to_thread(open_store, path, retention_ms=storage.retention)
         stack.push_async_callback(asyncio.to_thread, store.close)
         log.info("store opened", extra={"path": path} | {key: int(value) for key, value in store.stats().items()})
         return store
@@ -122,21 +119,21 @@ class Process:
     def _dependencies(self, store: Store) -> Dependencies:
         PlatformCollector(self._registry)
         GCCollector(self._registry)
+        config = self._loaded.config
         return Dependencies(
             store=store,
-            engine=Engine(store),
+            engine=Engine(store, EngineOptions(default_step_ms=config.global_.evaluation_interval)),
             build=BuildInfo(__version__),
             registry=self._registry,
             ready=lambda: self._ready,
             targets=self._manager,
             reload=self.reload,
             config_status=self._config_status,
-            retention=format_duration(self._config.storage.retention),
+            retention=format_duration(config.storage.retention),
         )
 
     def _config_status(self) -> ConfigStatus:
-        text = self._config_file.read_text("utf-8") if self._config_file else default_config_text(self._listen_address)
-        return ConfigStatus(text, self._loaded_ms, self._reload_succeeded)
+        return ConfigStatus(self._loaded.shown_yaml, self._loaded_ms, self._reload_succeeded)
 
     def _reload_in_background(self, reloads: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(self._reload_and_log())
@@ -150,7 +147,7 @@ class Process:
             log.error("the config was not reloaded, the old one stays in force: %s", error)
 
     def _name_ignored_keys(self) -> None:
-        if keys := ignored_keys(self._config):
+        if keys := ignored_keys(self._loaded.config):
             log.warning("the config has keys that this version does not act on", extra={"keys": ", ".join(keys)})
 
 
