@@ -13,7 +13,7 @@ from isal import igzip
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
-from exporter.registry import Registry
+from exporter.registry import Registry, make_collectors
 from exporter.roots import Roots
 from exposition.formats import choose_format
 from exposition.writer import write
@@ -45,7 +45,7 @@ class MetricsPage:
     """Renders the host's metrics followed by the exporter process's own. Not thread-safe."""
 
     def __init__(self, roots: Roots) -> None:
-        self._host = Registry.with_all(roots)
+        self._host = Registry(make_collectors(roots))
         self._self = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._self)

@@ -1,6 +1,7 @@
 """Runs the collectors: each is timed, and one that fails costs its own metrics and nothing else."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
@@ -24,7 +25,10 @@ class Collector(Protocol):
     """One group of metrics. Made once with the roots; `collect` is called for each scrape, never twice at a time."""
 
     def collect(self) -> Iterable[Family]:
-        """Read the host. Raises OSError or ValueError; nothing that was yielded before counts then."""
+        """Read the host. What was yielded before an error does not count.
+
+        Raises OSError, ValueError, LookupError, and RuntimeError as psutil's system calls do.
+        """
         ...
 
 
@@ -39,7 +43,17 @@ COLLECTORS: Mapping[str, Callable[[Roots], Collector]] = {
     "time": TimeCollector,
     "uname": UnameCollector,
 }
-"""All collectors by the name that node_exporter gives them."""
+"""All collectors that read /proc and /sys, by the name that node_exporter gives them."""
+
+
+def make_collectors(roots: Roots, platform: str = sys.platform) -> Mapping[str, Collector]:
+    """All collectors for the system, by name."""
+    if platform == "linux":
+        return {name: make(roots) for name, make in COLLECTORS.items()}
+    # Imported here as Linux can do without psutil, and without the memory it takes.
+    from exporter.collectors.portable import portable_collectors
+
+    return portable_collectors(roots, platform)
 
 
 class Registry:
@@ -47,11 +61,6 @@ class Registry:
 
     def __init__(self, collectors: Mapping[str, Collector]) -> None:
         self._collectors = dict(collectors)
-
-    @classmethod
-    def with_all(cls, roots: Roots) -> "Registry":
-        """Every collector there is."""
-        return cls({name: make(roots) for name, make in COLLECTORS.items()})
 
     def collect(self) -> Iterator[Family]:
         """Run all collectors. The last two families tell how long each took and whether it succeeded."""
@@ -73,6 +82,6 @@ class Registry:
 def _try(name: str, collector: Collector) -> list[Family] | None:
     try:
         return list(collector.collect())
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
         log.error("collector failed", extra={"collector": name, "error": f"{type(error).__name__}: {error}"})
         return None

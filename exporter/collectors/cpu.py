@@ -8,8 +8,13 @@ from exposition.writer import Family, label_text
 _USER_HZ = 100
 """Ticks per second in /proc, on every architecture that Linux has today."""
 
-_MODES = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"]
+MODES = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"]
 _GUEST_MODES = ["user", "nice"]
+
+
+def seconds_family() -> Family:
+    """`node_cpu_seconds_total`, still empty."""
+    return Family("node_cpu_seconds_total", "counter", "Seconds the CPUs spent in each mode.")
 
 
 class CpuCollector:
@@ -20,7 +25,7 @@ class CpuCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        seconds = Family("node_cpu_seconds_total", "counter", "Seconds the CPUs spent in each mode.")
+        seconds = seconds_family()
         guest = Family(
             "node_cpu_guest_seconds_total", "counter", "Seconds the CPUs spent in guests (VMs) for each mode."
         )
@@ -32,9 +37,9 @@ class CpuCollector:
             if not cpu:
                 continue  # The sum of all.
             values = [int(tick) / _USER_HZ for tick in ticks]
-            for mode, value in zip(_MODES, values, strict=False):
+            for mode, value in zip(MODES, values, strict=False):
                 seconds.add(value, label_text(cpu=cpu, mode=mode))
-            for mode, value in zip(_GUEST_MODES, values[len(_MODES) :], strict=False):
+            for mode, value in zip(_GUEST_MODES, values[len(MODES) :], strict=False):
                 guest.add(value, label_text(cpu=cpu, mode=mode))
         yield guest
         yield seconds

@@ -15,7 +15,7 @@ _SECTOR_BYTES = 512
 _COUNTER, _GAUGE = "counter", "gauge"
 
 # The columns behind the device's name in order: name, type, factor to the unit in the name, help.
-_COLUMNS = [
+COLUMNS = [
     ("reads_completed_total", _COUNTER, 1, "The total number of reads completed successfully."),
     ("reads_merged_total", _COUNTER, 1, "The total number of reads merged."),
     ("read_bytes_total", _COUNTER, _SECTOR_BYTES, "The total number of bytes read successfully."),
@@ -51,8 +51,8 @@ class DiskstatsCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        families = [Family(f"node_disk_{name}", kind, text) for name, kind, _, text in _COLUMNS]
-        factors = [factor for _, _, factor, _ in _COLUMNS]
+        families = [Family(f"node_disk_{name}", kind, text) for name, kind, _, text in COLUMNS]
+        factors = [factor for _, _, factor, _ in COLUMNS]
         info = Family("node_disk_info", "gauge", "Info of /sys/block/<block_device>.")
         for line in read_text(self._diskstats).splitlines():
             major, minor, device, *numbers = line.split()

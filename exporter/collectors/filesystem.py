@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
@@ -12,17 +13,18 @@ EXCLUDED_MOUNT_POINTS = re.compile(
     r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
 )
 EXCLUDED_TYPES = re.compile(
-    r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay"
+    r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay"
     r"|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$"
 )
-"""node_exporter's defaults for --collector.filesystem.mount-points-exclude and fs-types-exclude."""
+"""node_exporter's defaults on Linux for --collector.filesystem.mount-points-exclude and fs-types-exclude, and devfs,
+which it leaves out elsewhere."""
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo."""
+    """One mounted file system. The device's numbers are empty where they are not known."""
 
     device: str
     mount_point: str
@@ -64,25 +66,52 @@ _METRICS = {
 }
 
 
+def filesystem_families(mounts: Iterable[Mount], rootfs: Path) -> Iterator[Family]:
+    """The families of all mounts but the excluded ones; `rootfs` is where the mounts' own root is seen."""
+    families = {name: Family(f"node_filesystem_{name}", "gauge", text) for name, text in _METRICS.items()}
+    root = str(rootfs).rstrip("/")
+    seen: set[tuple[str, str, str]] = set()
+    for mount in mounts:
+        mount_point = mount.mount_point.removeprefix(root) or "/"
+        identity = (mount.device, mount_point, mount.type)
+        if identity in seen or EXCLUDED_MOUNT_POINTS.search(mount_point) or EXCLUDED_TYPES.search(mount.type):
+            continue
+        seen.add(identity)
+        _add(families, mount, mount_point, root)
+    yield from families.values()
+
+
+def _add(families: dict[str, Family], mount: Mount, mount_point: str, root: str) -> None:
+    error_text = ""
+    try:
+        usage = os.statvfs(f"{root}{mount_point}")
+    except OSError as error:
+        error_text = os.strerror(error.errno).lower() if error.errno else str(error)
+    labels = label_text(device=mount.device, device_error=error_text, fstype=mount.type, mountpoint=mount_point)
+    families["device_error"].add(int(bool(error_text)), labels)
+    families["readonly"].add(int(mount.read_only), labels)
+    if error_text:
+        return
+    info = label_text(device=mount.device, major=mount.major, minor=mount.minor, mountpoint=mount_point)
+    families["mount_info"].add(1, info)
+    families["size_bytes"].add(usage.f_blocks * usage.f_frsize, labels)
+    families["free_bytes"].add(usage.f_bfree * usage.f_frsize, labels)
+    families["avail_bytes"].add(usage.f_bavail * usage.f_frsize, labels)
+    families["files"].add(usage.f_files, labels)
+    families["files_free"].add(usage.f_ffree, labels)
+    families["purgeable_bytes"].add(0, labels)
+
+
 class FilesystemCollector:
     """`node_filesystem_*`."""
 
     def __init__(self, roots: Roots) -> None:
         self._procfs = roots.procfs
-        self._rootfs = str(roots.rootfs).rstrip("/")
+        self._rootfs = roots.rootfs
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        families = {name: Family(f"node_filesystem_{name}", "gauge", text) for name, text in _METRICS.items()}
-        seen: set[tuple[str, str, str]] = set()
-        for mount in read_mounts(self._mountinfo()):
-            mount_point = mount.mount_point.removeprefix(self._rootfs) or "/"
-            identity = (mount.device, mount_point, mount.type)
-            if identity in seen or EXCLUDED_MOUNT_POINTS.search(mount_point) or EXCLUDED_TYPES.search(mount.type):
-                continue
-            seen.add(identity)
-            self._add(families, mount, mount_point)
-        yield from families.values()
+        yield from filesystem_families(read_mounts(self._mountinfo()), self._rootfs)
 
     def _mountinfo(self) -> str:
         """The mounts of process 1, which in a container with the host's /proc are the host's; ours if not allowed."""
@@ -90,23 +119,3 @@ class FilesystemCollector:
             return read_text(self._procfs / "1/mountinfo")
         except (PermissionError, FileNotFoundError):
             return read_text(self._procfs / "self/mountinfo")
-
-    def _add(self, families: dict[str, Family], mount: Mount, mount_point: str) -> None:
-        error_text = ""
-        try:
-            usage = os.statvfs(f"{self._rootfs}{mount_point}")
-        except OSError as error:
-            error_text = os.strerror(error.errno).lower() if error.errno else str(error)
-        labels = label_text(device=mount.device, device_error=error_text, fstype=mount.type, mountpoint=mount_point)
-        families["device_error"].add(int(bool(error_text)), labels)
-        families["readonly"].add(int(mount.read_only), labels)
-        if error_text:
-            return
-        info = label_text(device=mount.device, major=mount.major, minor=mount.minor, mountpoint=mount_point)
-        families["mount_info"].add(1, info)
-        families["size_bytes"].add(usage.f_blocks * usage.f_frsize, labels)
-        families["free_bytes"].add(usage.f_bfree * usage.f_frsize, labels)
-        families["avail_bytes"].add(usage.f_bavail * usage.f_frsize, labels)
-        families["files"].add(usage.f_files, labels)
-        families["files_free"].add(usage.f_ffree, labels)
-        families["purgeable_bytes"].add(0, labels)

@@ -1,9 +1,15 @@
 """The load averages (proc_loadavg(5))."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from exporter.roots import Roots, read_text
 from exposition.writer import Family
+
+
+def load_families(averages: Iterable[float]) -> Iterator[Family]:
+    """The averages over 1, 5 and 15 minutes as families."""
+    for minutes, average in zip((1, 5, 15), averages, strict=True):
+        yield Family(f"node_load{minutes}", "gauge", f"{minutes}m load average.", [("", average)])
 
 
 class LoadavgCollector:
@@ -14,6 +20,4 @@ class LoadavgCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        averages = read_text(self._loadavg).split()[:3]
-        for minutes, average in zip((1, 5, 15), averages, strict=True):
-            yield Family(f"node_load{minutes}", "gauge", f"{minutes}m load average.", [("", float(average))])
+        yield from load_families(map(float, read_text(self._loadavg).split()[:3]))

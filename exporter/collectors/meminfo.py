@@ -9,6 +9,12 @@ from exposition.writer import Family
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
 
 
+def memory_family(name: str, value: float) -> Family:
+    """`node_memory_<name>`; as in node_exporter, a counter where the name says so."""
+    kind = "counter" if name.endswith("_total") else "gauge"
+    return Family(f"node_memory_{name}", kind, f"Memory information field {name}.", [("", value)])
+
+
 class MeminfoCollector:
     """`node_memory_*`."""
 
@@ -25,4 +31,4 @@ class MeminfoCollector:
             value = int(number)
             if unit == ["kB"]:
                 name, value = f"{name}_bytes", value * 1024
-            yield Family(f"node_memory_{name}", "gauge", f"Memory information field {name}.", [("", value)])
+            yield memory_family(name, value)

@@ -12,7 +12,8 @@ _COLUMNS = [f"receive_{name}" for name in _RECEIVE] + [f"transmit_{name}" for na
 _NO_HANDLER = "receive_nohandler"
 
 
-def _family(statistic: str) -> Family:
+def netdev_family(statistic: str) -> Family:
+    """`node_network_<statistic>_total`, still empty."""
     return Family(f"node_network_{statistic}_total", "counter", f"Network device statistic {statistic}.")
 
 
@@ -25,8 +26,8 @@ class NetdevCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        families = [_family(column) for column in _COLUMNS]
-        no_handler = _family(_NO_HANDLER)
+        families = [netdev_family(column) for column in _COLUMNS]
+        no_handler = netdev_family(_NO_HANDLER)
         for line in read_text(self._net_dev).splitlines()[2:]:
             device, _, numbers = line.rpartition(":")
             labels = label_text(device=device.strip())

@@ -6,7 +6,7 @@ from exporter.roots import Roots, read_text
 from exposition.writer import Family
 
 # Keyword in /proc/stat -> name, type, help.
-_METRICS = {
+METRICS = {
     "intr": ("node_intr_total", "counter", "Total number of interrupts serviced."),
     "ctxt": ("node_context_switches_total", "counter", "Total number of context switches."),
     "processes": ("node_forks_total", "counter", "Total number of forks."),
@@ -26,7 +26,7 @@ class StatCollector:
         """See registry.Collector."""
         for line in read_text(self._stat).splitlines():
             keyword, _, numbers = line.partition(" ")
-            if keyword in _METRICS:
+            if keyword in METRICS:
                 # Behind the total of the interrupts stand those of each line.
                 total = int(numbers.split(" ", 1)[0])
-                yield Family(*_METRICS[keyword], [("", total)])
+                yield Family(*METRICS[keyword], [("", total)])

@@ -7,6 +7,21 @@ from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
 
 
+def uname_family(nodename: str, domainname: str) -> Family:
+    """`node_uname_info` with the names of the host and its domain; the rest is as the system says."""
+    system = os.uname()
+    labels = label_text(
+        domainname=domainname,
+        machine=system.machine,
+        nodename=nodename,
+        release=system.release,
+        sysname=system.sysname,
+        version=system.version,
+    )
+    help_text = "Labeled system information as provided by the uname system call."
+    return Family("node_uname_info", "gauge", help_text, [(labels, 1)])
+
+
 class UnameCollector:
     """`node_uname_info`."""
 
@@ -16,14 +31,4 @@ class UnameCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        system = os.uname()
-        labels = label_text(
-            domainname=read_text(self._domainname).strip(),
-            machine=system.machine,
-            nodename=system.nodename,
-            release=system.release,
-            sysname=system.sysname,
-            version=system.version,
-        )
-        help_text = "Labeled system information as provided by the uname system call."
-        yield Family("node_uname_info", "gauge", help_text, [(labels, 1)])
+        yield uname_family(os.uname().nodename, read_text(self._domainname).strip())

@@ -3,7 +3,23 @@
 from common.labels import Labels
 from exposition.model import Exposition, Sample
 
-HostMetrics = dict[tuple[str, Labels, str, str], float]
+Key = tuple[str, Labels, str, str]
+HostMetrics = dict[Key, float]
+
+RELATIVE_SLACK = 0.02
+_MEBIBYTE = 2**20
+# How far a gauge may stray between three reads on a busy host.
+SLACK = {
+    "node_memory_": 256 * _MEBIBYTE,
+    "node_filesystem_avail_bytes": 256 * _MEBIBYTE,
+    "node_filesystem_free_bytes": 256 * _MEBIBYTE,
+    "node_filesystem_files_free": 10_000,
+    "node_procs_": 50,
+    "node_load": 0.5,
+    "node_disk_io_now": 100,
+}
+# The kernel's own sums of CPU time run backwards by a tick now and then.
+COUNTER_SLACK = 0.02
 
 
 def host_metrics(exposition: Exposition) -> HostMetrics:
@@ -28,3 +44,16 @@ def only_labels_of(theirs: Exposition, ours: Exposition) -> Exposition:
         for sample in ours.samples
     ]
     return Exposition(samples, ours.metadata)
+
+
+def is_between(value: float, before: HostMetrics, after: HostMetrics, key: Key) -> bool:
+    """Whether a value agrees with those that were read before and after it."""
+    name, _, metric_type, _ = key
+    low, high = sorted((before[key], after[key]))
+    slack = COUNTER_SLACK if metric_type == "counter" else slack_of(name, high)
+    return low - slack <= value <= high + slack
+
+
+def slack_of(name: str, value: float) -> float:
+    absolute = next((slack for prefix, slack in SLACK.items() if name.startswith(prefix)), 0)
+    return max(absolute, RELATIVE_SLACK * value)

@@ -148,7 +148,10 @@ class Failing:
         raise self._error
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "no such file"), ValueError("no number"), IndexError("short")])
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError(2, "no such file"), ValueError("no number"), IndexError("short"), RuntimeError("no disks")],
+)
 def test_a_failing_collector_costs_its_own_metrics_only(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     registry = Registry({"broken": Failing(error), "stat": StatCollector(ROOTS)})
     found = values(parse_text(write(registry.collect(), Format.TEXT)))
