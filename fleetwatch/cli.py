@@ -43,6 +43,9 @@ LogFormat = Annotated[str, typer.Option("--log.format", metavar="FORMAT", help="
 
 DEFAULT_LISTEN_ADDRESS = "localhost:9090"
 
+SERVER_PACKAGES = frozenset(("numpy", "orjson", "pcodec", "promql_parser", "psycopg", "sqlalchemy", "watchfiles"))
+"""What the extra `server` brings; an exporter's install does without."""
+
 
 def _log(level: str, log_format: str) -> None:
     if level not in ("debug", "info", "warn", "error"):
@@ -161,4 +164,13 @@ def main() -> None:
         app()
     except FleetwatchError as error:
         typer.echo(f"fleetwatch: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in SERVER_PACKAGES:
+            raise
+        typer.echo(
+            f"fleetwatch: the package {error.name} is missing, only the exporter is installed here: "
+            "pip install 'fleetwatch[server]'",
+            err=True,
+        )
         sys.exit(1)

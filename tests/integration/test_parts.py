@@ -67,3 +67,13 @@ def test_the_exporter_needs_no_server_packages(tmp_path: Path) -> None:
     code = "import sys, exporter.app, fleetwatch.exporter_process; print({'numpy', 'sqlalchemy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_an_exporters_install_says_what_the_other_commands_need(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['watchfiles'] = None; sys.argv = ['fleetwatch', 'run']; import fleetwatch.__main__"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fleetwatch: the package watchfiles is missing, only the exporter is installed here: "
+        "pip install 'fleetwatch[server]'\n"
+    )
