@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from server.deps import BuildInfo
 from tsdb.store import Store
@@ -41,9 +41,11 @@ class StoreCollector:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One gauge per figure."""
+        """One metric per figure: a counter where its name ends in `_total`, else a gauge."""
         for name, value in sorted(self._store.stats().items()):
-            yield GaugeMetricFamily(f"fleetwatch_tsdb_{name}", f"The store's {name}.", value)
+            counted = name.removesuffix("_total")
+            family = GaugeMetricFamily if counted == name else CounterMetricFamily
+            yield family(f"fleetwatch_tsdb_{counted}", f"Of the store: {counted.replace('_', ' ')}.", value)
 
 
 def register(registry: CollectorRegistry, store: Store, build: BuildInfo) -> HttpMetrics:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 from tests.components import require
 from tests.fleetwatch_process import FleetwatchProcess, fleetwatch, running
@@ -46,6 +47,14 @@ def test_every_process_tells_of_itself(fleetwatch_run: FleetwatchProcess) -> Non
         "fleetwatch_build_info",
         "process_resident_memory_bytes",
     }
+
+
+def test_promtool_finds_nothing_to_say_of_its_own_metrics(fleetwatch_run: FleetwatchProcess) -> None:
+    with urlopen(f"{fleetwatch_run.url}/metrics", timeout=30) as response:
+        done = subprocess.run(
+            [require("promtool"), "check", "metrics"], input=response.read(), capture_output=True, check=False
+        )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
 def test_a_stop_is_clean_and_a_second_start_has_the_data(tmp_path: Path) -> None:
