@@ -23,7 +23,7 @@ export interface PlotEvents {
   onZoomBack(): void;
 }
 
-const AXIS_WIDTH_PX = 62;
+const AXIS_WIDTH_PX = 70;
 const NARROWEST_SELECTION_PX = 6;
 const FONT = "11px system-ui, sans-serif";
 const BYTE_TICKS = Array.from({ length: 60 }, (_, power) => 2 ** power);

@@ -39,7 +39,7 @@ test("values carry their unit, and a missing one is a dash", () => {
 test("ticks are short and show magnitudes", () => {
   assert.equal(formatTick(25, 25, "percent"), "25%");
   assert.equal(formatTick(0.5, 0.5, "percent"), "0.5%");
-  assert.equal(formatTick(-65_536, 65_536, "bytes-per-second"), "64 KiB");
+  assert.equal(formatTick(-65_536, 65_536, "bytes-per-second"), "64 KiB/s");
   assert.equal(formatTick(1.5 * 1024 ** 3, 0.5 * 1024 ** 3, "bytes"), "1.5 GiB");
   assert.equal(formatTick(0, 1024, "bytes"), "0 B");
   assert.equal(formatTick(0.25, 0.05, "load"), "0.25");

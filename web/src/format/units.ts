@@ -31,7 +31,7 @@ export function formatTick(value: number, increment: number, unit: Unit): string
     case "bytes-per-second": {
       const power = bytePower(magnitude);
       const scaled = magnitude / 1024 ** power;
-      return `${trimZeros(scaled.toFixed(2))} ${BYTE_PREFIXES[power]}B`;
+      return `${trimZeros(scaled.toFixed(2))} ${BYTE_PREFIXES[power]}B${unit === "bytes" ? "" : "/s"}`;
     }
     case "load":
       return magnitude.toFixed(decimalsOf(increment));
