@@ -55,49 +55,29 @@ def _log(level: str, log_format: str) -> None:
     set_up_logging(level, "json" if log_format == "json" else "logfmt")
 
 
-@app.command()
-def run(
-    config_file: ConfigFile = None,
-    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
-    storage_path: StoragePath = None,
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "logfmt",
-) -> None:
-    """Everything in one process: exporter, scraper, store, API and web page."""
-    from fleetwatch.process import Parts, run_process
+def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
+    """A command that runs parts of Fleetwatch over a store; all take the same options."""
 
-    _log(log_level, log_format)
-    run_process(Parts(scraper=True, exporter=True), config_file, listen_address, storage_path)
+    def start(
+        config_file: ConfigFile = None,
+        listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
+        storage_path: StoragePath = None,
+        log_level: LogLevel = "info",
+        log_format: LogFormat = "logfmt",
+    ) -> None:
+        from fleetwatch.process import Parts, run_process
 
+        _log(log_level, log_format)
+        run_process(Parts(scraper=scrape, exporter=export), config_file, listen_address, storage_path)
 
-@app.command()
-def scraper(
-    config_file: ConfigFile = None,
-    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
-    storage_path: StoragePath = None,
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "logfmt",
-) -> None:
-    """Scrape targets into the store, and serve the API over it; no exporter."""
-    from fleetwatch.process import Parts, run_process
-
-    _log(log_level, log_format)
-    run_process(Parts(scraper=True, exporter=False), config_file, listen_address, storage_path)
+    app.command(name, help=what)(start)
 
 
-@app.command()
-def server(
-    config_file: ConfigFile = None,
-    listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
-    storage_path: StoragePath = None,
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "logfmt",
-) -> None:
-    """Serve the API and the web page over a store, without scraping."""
-    from fleetwatch.process import Parts, run_process
-
-    _log(log_level, log_format)
-    run_process(Parts(scraper=False, exporter=False), config_file, listen_address, storage_path)
+_add_process("run", "Everything in one process: exporter, scraper, store, API and web page.", scrape=True, export=True)
+_add_process(
+    "scraper", "Scrape targets into the store, and serve the API over it; no exporter.", scrape=True, export=False
+)
+_add_process("server", "Serve the API and the web page over a store, without scraping.", scrape=False, export=False)
 
 
 @app.command()

@@ -150,6 +150,9 @@ class TargetClient:
         except aiohttp.ClientConnectorError as error:
             reason = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
             raise ScrapeError(f'Get "{target.url}": {reason}') from error
+        except aiohttp.InvalidURL as error:
+            reason = "not a URL that can be scraped: expected http or https, and a port up to 65535"
+            raise ScrapeError(f'Get "{target.url}": {reason}') from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: aiohttp refuses a URL or a header.
             raise ScrapeError(f'Get "{target.url}": {error or type(error).__name__}') from error

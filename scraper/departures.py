@@ -9,14 +9,13 @@ import asyncio
 from dataclasses import dataclass
 
 from common.labels import Labels
-from scraper.cache import ScrapeCache
 from scraper.clock import Clock
 from scraper.loop import ScrapeLoop
 
 
 @dataclass(slots=True, eq=False)
 class _Departure:
-    cache: ScrapeCache
+    loop: ScrapeLoop
     task: asyncio.Task[None]
 
 
@@ -36,10 +35,10 @@ class Departures:
         task = asyncio.create_task(self._depart(loop, gone_ms), name=f"departure of {loop.target.url}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._waiting.setdefault(loop.target.labels, []).append(_Departure(loop.cache, task))
+        self._waiting.setdefault(loop.target.labels, []).append(_Departure(loop, task))
 
-    def come_back(self, labels: Labels) -> ScrapeCache | None:
-        """The cache of a removed target of these labels whose series are not marked yet; it will not be marked."""
+    def come_back(self, labels: Labels) -> ScrapeLoop | None:
+        """The stopped loop of a removed target of these labels whose series are not marked yet, nor will be."""
         waiting = self._waiting.get(labels)
         if not waiting:
             return None
@@ -47,7 +46,7 @@ class Departures:
         if not waiting:
             del self._waiting[labels]
         departure.task.cancel()
-        return departure.cache
+        return departure.loop
 
     async def close(self) -> None:
         """Forget all of them, without markers."""
@@ -60,7 +59,7 @@ class Departures:
     async def _depart(self, loop: ScrapeLoop, gone_ms: int) -> None:
         await self._clock.sleep_until(gone_ms + loop.target.interval_ms * 1.1)
         waiting = self._waiting.get(loop.target.labels, [])
-        self._waiting[loop.target.labels] = [departure for departure in waiting if departure.cache is not loop.cache]
+        self._waiting[loop.target.labels] = [departure for departure in waiting if departure.loop is not loop]
         if not self._waiting[loop.target.labels]:
             del self._waiting[loop.target.labels]
         await loop.farewell(gone_ms)

@@ -55,10 +55,10 @@ class ScrapeLoop:
         self._task: asyncio.Task[None] | None = None
         self._pending: list[Future[None]] = []
 
-    def start(self, offset_seed: str) -> None:
-        """Begin; the first scrape is at the first tick from now."""
+    def start(self, offset_seed: str, last_scrape_ms: int | None = None) -> None:
+        """Begin; the first scrape is at the first tick from now, and after the last scrape of an earlier loop."""
         self._task = asyncio.create_task(
-            self._run(self.target.offset_ms(offset_seed)), name=f"scrape {self.target.url}"
+            self._run(self.target.offset_ms(offset_seed), last_scrape_ms), name=f"scrape {self.target.url}"
         )
         self._task.add_done_callback(self._report_crash)
 
@@ -73,13 +73,12 @@ class ScrapeLoop:
         if not abort:
             await self.settle()
 
-    async def _run(self, offset_ms: int) -> None:
+    async def _run(self, offset_ms: int, last_ms: int | None) -> None:
         interval_ms = self.target.interval_ms
-        tick: int | None = None
         while not self._stopping:
-            last, tick = tick, next_tick_ms(self._clock.now_ms(), interval_ms, offset_ms, tick)
-            if last is not None and tick > last + interval_ms:
-                self._metrics.scrapes_missed.inc((tick - last) // interval_ms - 1)
+            tick = next_tick_ms(self._clock.now_ms(), interval_ms, offset_ms, last_ms)
+            if last_ms is not None and tick > last_ms + interval_ms:
+                self._metrics.scrapes_missed.inc((tick - last_ms) // interval_ms - 1)
             await self._clock.sleep_until(tick)
             now_ms = self._clock.now_ms()
             self._metrics.lateness_s.observe((now_ms - tick) / 1000)
@@ -88,6 +87,7 @@ class ScrapeLoop:
                 await self.scrape(scrape_time_ms(now_ms, tick, interval_ms))
             finally:
                 self._scraping = False
+            last_ms = tick
 
     async def scrape(self, time_ms: int) -> None:
         """Scrape once; the samples get the given time. What it wrote is durable after `settle`."""
@@ -127,7 +127,8 @@ class ScrapeLoop:
             scrape = self.cache.read_nothing()
         duration_s = time.monotonic() - started
         self._record(scrape, error, time_ms, duration_s)
-        samples, kept = scrape.plan.samples, scrape.plan.kept
+        # Relabelling kept what is refused for its time, and Prometheus counts it.
+        samples, kept = scrape.plan.samples, scrape.plan.kept + scrape.out_of_bounds
         if isinstance(error, ScrapeLimitError):
             samples, kept = error.samples, error.kept
         report = (0.0 if error else 1.0, duration_s, samples, kept, scrape.added)

@@ -25,9 +25,13 @@ from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
 from scraper.relabel import compile_rules
 from scraper.target import Target, populate
+from tsdb.errors import StoreError
 from tsdb.store import Store
 
 log = logging.getLogger(__name__)
+
+RETRY_MS = 5000
+"""How long a pool waits before it asks a store again that refused to know its targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class ScrapePool:
         """Begin to discover and to scrape."""
         self._open_sources()
         self._task = asyncio.create_task(self._run(), name=f"scrape pool {self.job.job_name}")
+        self._task.add_done_callback(self._report_crash)
 
     def reload(self, job: ScrapeConfig, client: JobClient, directory: Path) -> None:
         """Go on with a new config of the same name."""
@@ -110,6 +115,10 @@ class ScrapePool:
         await self._stop_loops(list(self.loops), abort=abort)
         self._context.metrics.pool_targets.remove(self.job.job_name)
 
+    def _report_crash(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            log.error("scrape pool ended by a defect", extra={"job": self.job.job_name}, exc_info=crash)
+
     def _open_sources(self) -> None:
         """Start discoverers for new configs, end those of configs that are gone, leave the others alone."""
         old = self._sources
@@ -126,7 +135,12 @@ class ScrapePool:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._sync()
+            try:
+                await self._sync()
+            except StoreError as error:
+                log.error("targets cannot be registered", extra={"job": self.job.job_name, "error": str(error)})
+                await self._context.clock.sleep_until(self._context.clock.now_ms() + RETRY_MS)
+                self.wake()
 
     async def _sync(self) -> None:
         """Make the loops those of the targets that the sources know."""
@@ -140,6 +154,9 @@ class ScrapePool:
         self.dropped = populated.dropped[: job.keep_dropped_targets or None]
 
         wanted = dict.fromkeys(populated.active)
+        for target in wanted:
+            if loop := self.loops.get(target):
+                loop.target = target  # equal, but for what discovery says of it
         if self._restart_loops:
             self._restart_loops = False
             await self._stop_loops(list(self.loops))
@@ -151,10 +168,10 @@ class ScrapePool:
         metrics.pool_targets.labels(job.job_name).set(len(self.loops))
 
     async def _stop_loops(self, targets: Sequence[Target], *, abort: bool = False) -> None:
-        loops = [self.loops.pop(target) for target in targets]
-        await asyncio.gather(*(loop.stop(abort=abort) for loop in loops))
-        if not abort:
-            for loop in loops:
+        await asyncio.gather(*(self.loops[target].stop(abort=abort) for target in targets))
+        for target in targets:
+            loop = self.loops.pop(target)
+            if not abort:
                 self._context.departures.add(loop)
 
     async def _start_loops(self, targets: Sequence[Target]) -> None:
@@ -162,12 +179,13 @@ class ScrapePool:
         ids = await asyncio.to_thread(lambda: [store.register_target(target.labels) for target in targets])
         for target, target_id in zip(targets, ids, strict=True):
             cache = ScrapeCache(store, target_id, target.labels, self.job)
-            if former := self._context.departures.come_back(target.labels):
-                cache.take_over(former)
+            former = self._context.departures.come_back(target.labels)
+            if former is not None:
+                cache.take_over(former.cache)
             client = TargetClient(self._client, target)
             loop = ScrapeLoop(target, self.job, cache, client, store, self._context.clock, self._context.metrics)
             self.loops[target] = loop
-            loop.start(self._context.offset_seed)
+            loop.start(self._context.offset_seed, former.state.last_scrape_ms if former else None)
 
     def _apply_target_limit(self) -> None:
         limit, count = self.job.target_limit, len(self.loops)

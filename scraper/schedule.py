@@ -6,15 +6,14 @@ ALIGNMENT_TOLERANCE_MS = 2
 """A scrape that starts this little after its tick gets the tick's time (prometheus ScrapeTimestampTolerance)."""
 
 
-def next_tick_ms(now_ms: float, interval_ms: int, offset_ms: int, last_tick_ms: int | None = None) -> int:
-    """The first tick at or after `now_ms`, and after `last_tick_ms`.
+def next_tick_ms(now_ms: float, interval_ms: int, offset_ms: int, last_ms: int | None = None) -> int:
+    """The first tick at or after `now_ms`, and after the last scrape.
 
-    A last tick more than an interval ahead of now means that the clock was set back; it then does not count.
+    A last scrape more than an interval ahead of now means that the clock was set back; it then does not count.
     """
-    tick = offset_ms + math.ceil((now_ms - offset_ms) / interval_ms) * interval_ms
-    if last_tick_ms is not None and tick <= last_tick_ms <= now_ms + interval_ms:
-        return last_tick_ms + interval_ms
-    return tick
+    if last_ms is not None and last_ms <= now_ms + interval_ms:
+        now_ms = max(now_ms, last_ms + 1)
+    return offset_ms + math.ceil((now_ms - offset_ms) / interval_ms) * interval_ms
 
 
 def scrape_time_ms(now_ms: float, tick_ms: int, interval_ms: int) -> int:

@@ -64,7 +64,7 @@ class Scraped:
 
 
 @asynccontextmanager
-async def scraping(store: Store | None = None, **job: object) -> AsyncIterator[Scraped]:
+async def scraping(store: Store | None = None, /, **job: object) -> AsyncIterator[Scraped]:
     """A loop over a job with these keys; nothing is scraped yet."""
     exposed, registry = Exposed(), CollectorRegistry()
     store = store or open_store("memory:")

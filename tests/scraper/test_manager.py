@@ -1,5 +1,6 @@
 """The manager: from a config to scrapes, over reloads, with time driven by hand."""
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from scraper.config import ScrapeConfig, ScrapeSettings
 from scraper.discovery.file import FileSDConfig
@@ -17,7 +19,7 @@ from scraper.errors import ScraperError
 from scraper.http_config import TLSConfig
 from scraper.manager import ScrapeManager
 from scraper.relabel import RelabelConfig
-from tests.scraper.targets import STALE, Exposed, ManualClock, eventually, read_series, serving, settings_for
+from tests.scraper.targets import STALE, TEXT, Exposed, ManualClock, eventually, read_series, serving, settings_for
 from tsdb import Store, open_store
 
 MINUTE_MS = 60_000
@@ -159,3 +161,73 @@ async def test_metadata_of_all_targets() -> None:
         await managed.tick()
         await managed.tick()
         assert {entry.help for entry in managed.manager.metadata()["a"]} == {"One.", "Two."}
+
+
+async def test_a_target_that_moves_to_a_file_misses_nothing(tmp_path: Path) -> None:
+    async with managing() as managed, serving(Exposed("a 1\n")) as address:
+        await managed.manager.apply(settings_for(address))
+        await managed.tick()
+        (tmp_path / "a.json").write_text(json.dumps([{"targets": [address]}]))
+        job = ScrapeConfig(job_name="job", file_sd_configs=(FileSDConfig(files=("*.json",)),))
+        await managed.manager.apply(ScrapeSettings(scrape_configs=(job,)), tmp_path)
+
+        def in_file() -> bool:
+            (target,) = managed.manager.active_targets()
+            return target.discovered_labels.get("__meta_filepath") == str(tmp_path / "a.json")
+
+        await eventually(in_file)
+        (left,) = managed.manager.active_targets()
+        assert left.last_scrape_ms is not None  # a new loop would know of no scrape
+
+
+async def test_what_new_rules_drop_ends_at_the_next_scrape() -> None:
+    drop = RelabelConfig(source_labels=("__name__",), regex="b", action="drop")
+    async with managing() as managed, serving(Exposed("a 1\nb 2\n")) as address:
+        await managed.manager.apply(settings_for(address))
+        await managed.tick()
+        await managed.manager.apply(settings_for(address, metric_relabel_configs=(drop,)))
+        await eventually(lambda: managed.manager.active_targets()[0].last_scrape_ms is None)
+        await managed.tick()
+        values = {
+            labels.metric_name: [value for _, value in samples]
+            for labels, samples in read_series(managed.store).items()
+        }
+        assert (values["a"], values["b"], values["up"]) == ([1.0, 1.0], [2.0, STALE], [1.0, 1.0])
+
+
+async def test_a_reload_lets_a_scrape_under_way_finish() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.StreamResponse:
+        asked.set()
+        await go_on.wait()
+        return web.Response(text="a 1\n", headers={"Content-Type": TEXT})
+
+    async with managing() as managed, serving(Exposed(handler=slow)) as address:
+        await managed.manager.apply(settings_for(address))
+        await eventually(lambda: managed.clock.next_ms() < math.inf)
+        managed.clock.advance_to(managed.clock.next_ms())
+        await asked.wait()
+        await managed.manager.apply(settings_for())
+        await asyncio.sleep(0)
+        assert managed.times() == []
+        go_on.set()
+        await eventually(lambda: [value for _, _, value in managed.times()] == [1.0])
+
+
+async def test_a_stop_does_not_wait_for_a_target() -> None:
+    asked = asyncio.Event()
+
+    async def hanging(_: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with managing() as managed, serving(Exposed(handler=hanging)) as address:
+        await managed.manager.apply(settings_for(address))
+        await eventually(lambda: managed.clock.next_ms() < math.inf)
+        managed.clock.advance_to(managed.clock.next_ms())
+        await asked.wait()
+        async with asyncio.timeout(5):
+            await managed.manager.stop()
+        assert managed.times() == []

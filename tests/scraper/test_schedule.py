@@ -27,11 +27,11 @@ def test_every_tick_comes_once(start: int, interval: int, data: st.DataObject) -
 
 
 def test_late_scrapes_leave_ticks_out() -> None:
-    assert next_tick_ms(10_500, 1000, 200, last_tick_ms=8200) == 11_200
+    assert next_tick_ms(10_500, 1000, 200, last_ms=8200) == 11_200
 
 
 def test_a_clock_that_was_set_back_does_not_stop_scraping() -> None:
-    assert next_tick_ms(5_000_100, 1000, 200, last_tick_ms=9_000_200) == 5_000_200
+    assert next_tick_ms(5_000_100, 1000, 200, last_ms=9_000_200) == 5_000_200
 
 
 def test_scrapes_within_the_tolerance_get_the_time_of_their_tick() -> None:
