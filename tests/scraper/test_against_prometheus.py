@@ -6,6 +6,7 @@ The bodies stand still, so that values can be compared; only what is measured (d
 import asyncio
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,7 +31,6 @@ from tests.scraper.targets import TEXT, Exposed, eventually, read_series, servin
 from tsdb import Store, open_store
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-STARTED_MS = int(time.time() * 1000) - 2000
 
 BODIES = {
     "plain": """\
@@ -54,9 +54,8 @@ negative -1e-09
     "runtime": "go_threads 9\ngo_goroutines 8\nkept 1\n",
     "values": 'm{v="ünï ☃ 𝄞"} 1\nm{v="q\\"b"} 2\nm{v=""} 3\nnan NaN\nminus -Inf\nexp 1e300\nsmall 4.9e-324\n'
     'big 9007199254740993\nzero -0\ntab{ a = "1" , b="2",} 5\n',
-    # Times near the epoch's are too old for a Prometheus, so that these are near the start of the test.
-    "stamped": f"a 1 {STARTED_MS}\nb 2\nc 3 {STARTED_MS + 1000}\na 9 {STARTED_MS}\n",
-    "ahead": f"a 1\nb 2 {STARTED_MS + 3_600_000}\n",
+    "stamped": "a 1 START+0s\nb 2\nc 3 START+1s\na 9 START+0s\n",
+    "ahead": "a 1\nb 2 START+3600s\n",
     "openmetrics": """\
 # TYPE req counter
 # HELP req Requests.
@@ -81,7 +80,7 @@ CHANGING: dict[str, list[str | None]] = {
     "returning": ["a 1\nb 2\n", "a 1\n", "a 1\nb 2\n"],
     "failing": ["a 1\n", "a 1\n", None],
     "emptied": ["a 1\n", "a 1\n", ""],
-    "untimed": [f"a 1\nb 2 {STARTED_MS}\n", f"a 1\nb 2 {STARTED_MS}\n", "a 1\n"],
+    "untimed": ["a 1\nb 2 START+0s\n", "a 1\nb 2 START+0s\n", "a 1\n"],
 }
 SETTLED_AFTER = 3
 """From this scrape on the bodies stand still."""
@@ -171,9 +170,13 @@ BROKEN_OFF = ("broken", "labels")
 
 
 class Fleet:
-    """All targets at one address, told apart by their paths; `asked` counts who asked for what how often."""
+    """All targets at one address, told apart by their paths; `asked` counts who asked for what how often.
+
+    Times in bodies are after the start of the test: those near the epoch's are too old for a Prometheus.
+    """
 
     def __init__(self) -> None:
+        self.started_ms = int(time.time() * 1000) - 2000
         self.asked: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -188,6 +191,7 @@ class Fleet:
             body = BODIES.get(name)
         if body is None:
             raise web.HTTPNotFound
+        body = re.sub(r"START\+(\d+)s", lambda after: str(self.started_ms + 1000 * int(after[1])), body)
         return web.Response(
             body=body.encode(), headers={"Content-Type": OPENMETRICS if name == "openmetrics" else TEXT}
         )
