@@ -2,6 +2,7 @@
 
 import contextlib
 
+import typer
 import uvloop
 from aiohttp import web
 
@@ -18,5 +19,5 @@ async def _run(listen_address: str) -> None:
     stop = stop_signal()
     async with contextlib.AsyncExitStack() as stack:
         await serve(stack, web.AppRunner(create_app(), access_log=None), listen_address, "--web.listen-address")
-        print(f"The exporter is ready: http://{shown_address(listen_address)}/metrics", flush=True)  # noqa: T201
+        typer.echo(f"The exporter is ready: http://{shown_address(listen_address)}/metrics")
         await stop.wait()

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
 import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, disable_created_metrics
@@ -84,7 +85,7 @@ class Process:
             loop.add_signal_handler(signal.SIGHUP, self._reload_in_background, reloads)
             self._name_ignored_keys()
             self._ready = True
-            print(f"Fleetwatch {__version__} is ready: http://{shown_address(self._listen_address)}", flush=True)  # noqa: T201
+            typer.echo(f"Fleetwatch {__version__} is ready: http://{shown_address(self._listen_address)}")
             await stop.wait()
             log.info("stopping")
             self._ready = False
