@@ -79,6 +79,7 @@ class Process:
                 stack.push_async_callback(self._manager.stop)
                 await self._manager.apply(self._loaded.config, self._loaded.directory)
             maintenance = asyncio.create_task(_maintain(store))
+            maintenance.add_done_callback(_report_crash)
             stack.push_async_callback(_cancel, maintenance)
             reloads: set[asyncio.Task[None]] = set()
             stack.push_async_callback(_finish, reloads)
@@ -174,8 +175,12 @@ async def _maintain(store: Store) -> None:
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+
+
+def _report_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (crash := task.exception()) is not None:
+        log.error("maintenance ended by a defect, nothing is sealed until a restart", exc_info=crash)
 
 
 async def _finish(tasks: set[asyncio.Task[None]]) -> None:
