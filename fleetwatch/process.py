@@ -67,6 +67,7 @@ class Process:
         """Start, serve until a signal says stop, and stop. Raises FleetwatchError where it cannot start."""
         stop = stop_signal()
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the file has just been read; by default it would kill
         async with contextlib.AsyncExitStack() as stack:
             store = await self._open_store(stack)
             if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
