@@ -97,7 +97,7 @@ def test_refresh_can_be_turned_off_and_the_address_says_so(open_page: OpenPage, 
 def test_a_relative_range_is_chosen(open_page: OpenPage, base: str) -> None:
     page = open_page("", base=base)
     wait_for_charts(page)
-    page.get_by_role("button", name="Last hour").click()
+    page.get_by_role("button", name="Last 15 min").click()
     with page.expect_request(asks_for_range) as request:
         page.get_by_role("button", name="Last 5 min").click()
     asked = parse_qs(urlsplit(request.value.url).query)
@@ -109,7 +109,7 @@ def test_a_relative_range_is_chosen(open_page: OpenPage, base: str) -> None:
 def test_an_absolute_range_is_chosen_and_checked(open_page: OpenPage, base: str) -> None:
     page = open_page("", base=base, timezone_id="Asia/Kolkata")
     wait_for_charts(page)
-    page.get_by_role("button", name="Last hour").click()
+    page.get_by_role("button", name="Last 15 min").click()
     form = page.get_by_role("form", name="Absolute range")
     form.get_by_label("From").fill("2026-11-24T12:00:00")
     form.get_by_label("To").fill("2026-11-24T11:00:00")

@@ -48,7 +48,7 @@ export function plotOptions(
   return {
     width: 300,
     height: 200,
-    padding: [10, 8, 0, 0],
+    padding: [10, 16, 0, 0], // to the right, half a label of the time axis
     legend: { show: false },
     scales: {
       x: { time: true, range: () => [gridOf().startS, gridOf().endS] },

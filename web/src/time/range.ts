@@ -18,7 +18,7 @@ export const PRESETS: readonly { readonly lengthS: number; readonly name: string
   { lengthS: 7 * 86400, name: "Last 7 days" },
 ];
 
-export const DEFAULT_RANGE: TimeRange = { kind: "last", lengthS: 3600 };
+export const DEFAULT_RANGE: TimeRange = { kind: "last", lengthS: 900 };
 
 /** Nothing narrower can be chosen: it would hold less than a few samples. */
 export const SHORTEST_S = 30;
