@@ -1,12 +1,13 @@
 """Metric families written as text: what an exporter serves.
 
-A `Family` keeps, for each sample, the text of its labels and the number; nothing else is made per sample. Both
-formats come from the same families. OpenMetrics is written without the closing `# EOF`, so that more can follow.
+A `Family` keeps the line of each sample and nothing else of it. Both formats come from the same families: their
+comments differ, their lines do not. OpenMetrics is written without the closing `# EOF`, so that more can follow.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from exposition.formats import Format
 
@@ -17,16 +18,26 @@ _TOTAL = "_total"
 
 @dataclass(slots=True)
 class Family:
-    """One metric: `type` is counter, gauge or unknown. A counter is named as its samples are, with `_total`."""
+    """One metric: `type` is counter, gauge, histogram, summary or unknown.
+
+    A counter is named as its samples are, with `_total`. `lines` are finished sample lines.
+    """
 
     name: str
     type: str
     help: str
-    samples: list[tuple[str, float]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    @classmethod
+    def single(cls, name: str, kind: str, help_text: str, value: float, label_text: str = "") -> Self:
+        """A family of one sample."""
+        family = cls(name, kind, help_text)
+        family.add(value, label_text)
+        return family
 
     def add(self, value: float, label_text: str = "") -> None:
-        """Add a sample; `label_text` is made by the function of that name."""
-        self.samples.append((label_text, value))
+        """Add a sample of the family's own name; `label_text` is made by the function of that name."""
+        self.lines.append(f"{self.name}{label_text} {number_text(value)}\n")
 
 
 def label_text(**labels: str) -> str:
@@ -39,10 +50,9 @@ def write(families: Iterable[Family], body_format: Format) -> bytes:
     """The families in the given format; those without samples are left out."""
     parts: list[str] = []
     for family in families:
-        if family.samples:
+        if family.lines:
             parts.append(_comments(family, body_format))
-            name = family.name
-            parts += [f"{name}{labels} {_number(value)}\n" for labels, value in family.samples]
+            parts += family.lines
     # Names from /proc and /sys may hold any byte; what is no UTF-8 must not make the whole body unreadable.
     return "".join(parts).encode("utf-8", "replace")
 
@@ -58,7 +68,8 @@ def _comments(family: Family, body_format: Format) -> str:
     return f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """A sample's value as both formats spell it."""
     text = repr(value)
     if "n" not in text:
         return text

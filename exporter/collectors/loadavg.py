@@ -9,7 +9,7 @@ from exposition.writer import Family
 def load_families(averages: Iterable[float]) -> Iterator[Family]:
     """The averages over 1, 5 and 15 minutes as families."""
     for minutes, average in zip((1, 5, 15), averages, strict=True):
-        yield Family(f"node_load{minutes}", "gauge", f"{minutes}m load average.", [("", average)])
+        yield Family.single(f"node_load{minutes}", "gauge", f"{minutes}m load average.", average)
 
 
 class LoadavgCollector:

@@ -12,7 +12,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
 def memory_family(name: str, value: float) -> Family:
     """`node_memory_<name>`; as in node_exporter, a counter where the name says so."""
     kind = "counter" if name.endswith("_total") else "gauge"
-    return Family(f"node_memory_{name}", kind, f"Memory information field {name}.", [("", value)])
+    return Family.single(f"node_memory_{name}", kind, f"Memory information field {name}.", value)
 
 
 class MeminfoCollector:

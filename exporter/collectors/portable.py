@@ -161,7 +161,7 @@ def portable_collectors(roots: Roots, platform: str) -> dict[str, PortableCollec
         "loadavg": lambda: load_families(psutil.getloadavg()),
         "meminfo": lambda: meminfo(memory_names, psutil.virtual_memory()._asdict(), psutil.swap_memory()._asdict()),
         "netdev": lambda: netdev(_fields_by_name(psutil.net_io_counters(pernic=True, nowrap=False))),
-        "stat": lambda: [Family(*METRICS["btime"], [("", psutil.boot_time())])],
+        "stat": lambda: [Family.single(*METRICS["btime"], psutil.boot_time())],
         "uname": lambda: [uname(os.uname().nodename)],
     }
     return {name: PortableCollector(collect) for name, collect in functions.items()} | {"time": TimeCollector(roots)}

@@ -29,4 +29,4 @@ class StatCollector:
             if keyword in METRICS:
                 # Behind the total of the interrupts stand those of each line.
                 total = int(numbers.split(" ", 1)[0])
-                yield Family(*METRICS[keyword], [("", total)])
+                yield Family.single(*METRICS[keyword], total)

@@ -17,12 +17,13 @@ class TimeCollector:
         """See registry.Collector."""
         now = time.time()
         local = time.localtime(now)
-        yield Family("node_time_seconds", "gauge", "System time in seconds since epoch (1970).", [("", now)])
-        yield Family(
+        yield Family.single("node_time_seconds", "gauge", "System time in seconds since epoch (1970).", now)
+        yield Family.single(
             "node_time_zone_offset_seconds",
             "gauge",
             "System time zone offset in seconds.",
-            [(label_text(time_zone=local.tm_zone), local.tm_gmtoff)],
+            local.tm_gmtoff,
+            label_text(time_zone=local.tm_zone),
         )
         yield from self._collect_clocksources()
 

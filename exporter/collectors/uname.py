@@ -19,7 +19,7 @@ def uname_family(nodename: str, domainname: str) -> Family:
         version=system.version,
     )
     help_text = "Labeled system information as provided by the uname system call."
-    return Family("node_uname_info", "gauge", help_text, [(labels, 1)])
+    return Family.single("node_uname_info", "gauge", help_text, 1, labels)
 
 
 class UnameCollector:

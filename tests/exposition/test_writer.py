@@ -13,12 +13,20 @@ from exposition.text import parse_text
 from exposition.writer import Family, label_text, write
 from tests.exposition.bodies import bits, legacy_names, texts, values
 
+
+def family(name: str, kind: str, help_text: str, *samples: tuple[str, float]) -> Family:
+    made = Family(name, kind, help_text)
+    for labels, value in samples:
+        made.add(value, labels)
+    return made
+
+
 FAMILIES = [
-    Family("a_total", "counter", "Help\nwith \\.", [("", 1), (label_text(x='"\n\\', y="é"), 2.5)]),
-    Family("b", "gauge", "", [("", math.inf), (label_text(x="1"), -math.inf), (label_text(x="2"), 2**60)]),
-    Family("c", "counter", "A counter by another name.", [("", 1e-07)]),
-    Family("d", "unknown", "Of no type.", [("", -0.0)]),
-    Family("e", "gauge", "Without samples."),
+    family("a_total", "counter", "Help\nwith \\.", ("", 1), (label_text(x='"\n\\', y="é"), 2.5)),
+    family("b", "gauge", "", ("", math.inf), (label_text(x="1"), -math.inf), (label_text(x="2"), 2**60)),
+    family("c", "counter", "A counter by another name.", ("", 1e-07)),
+    family("d", "unknown", "Of no type.", ("", -0.0)),
+    family("e", "gauge", "Without samples."),
 ]
 
 
@@ -45,9 +53,10 @@ def test_openmetrics_names_counters_without_their_suffix() -> None:
 
 
 def test_bytes_that_are_no_utf8_are_replaced() -> None:
-    family = Family("a", "gauge", "", [(label_text(device=b"x\xff".decode("utf-8", "surrogateescape")), 1)])
+    labels = label_text(device=b"x\xff".decode("utf-8", "surrogateescape"))
+    written = Family.single("a", "gauge", "", 1, labels)
 
-    assert parse_text(write([family], Format.TEXT)).samples == [Sample(Labels.of(__name__="a", device="x?"), 1)]
+    assert parse_text(write([written], Format.TEXT)).samples == [Sample(Labels.of(__name__="a", device="x?"), 1)]
 
 
 @pytest.mark.parametrize("body_format", Format)
@@ -56,7 +65,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 def test_whatever_is_written_reads_back(
     name: str, label: str, text: str, help_text: str, value: float, body_format: Format
 ) -> None:
-    body = write([Family(name, "gauge", help_text, [(label_text(**{label: text}), value)])], body_format)
+    body = write([Family.single(name, "gauge", help_text, value, label_text(**{label: text}))], body_format)
     read = parse_text(body) if body_format is Format.TEXT else parse_openmetrics(body + b"# EOF\n")
 
     labels = Labels.of({"__name__": name, label: text})

@@ -1,0 +1,48 @@
+"""The include and exclude flags of collectors: which devices, mounts or units are reported."""
+
+import re2
+
+
+class Filter:
+    """Names that match `include`, and do not match `exclude`; an empty pattern lets everything pass.
+
+    Patterns are RE2 and match anywhere, as in node_exporter. Raises ValueError for one that is no regular expression,
+    and where both are given.
+    """
+
+    def __init__(self, include: str = "", exclude: str = "") -> None:
+        if include and exclude:
+            raise ValueError("include and exclude are mutually exclusive: give one of them")
+        self._include = _compiled(include)
+        self._exclude = _compiled(exclude)
+        self._decided: dict[str, bool] = {}
+
+    def allows(self, name: str) -> bool:
+        """Whether the name is reported; the answer is remembered."""
+        decided = self._decided.get(name)
+        if decided is None:
+            decided = self._matches(name)
+            if len(self._decided) < _REMEMBERED:
+                self._decided[name] = decided
+        return decided
+
+    def _matches(self, name: str) -> bool:
+        if self._exclude is not None and self._exclude.search(name):
+            return False
+        return self._include is None or bool(self._include.search(name))
+
+
+_REMEMBERED = 10_000
+"""Hosts with short-lived devices (containers) must not fill the memory."""
+
+
+def _compiled(pattern: str) -> "re2.Pattern | None":
+    if not pattern:
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options=options)
+    except re2.error as error:
+        text = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise ValueError(f"{pattern!r} is no regular expression: {text}") from error

@@ -1,0 +1,95 @@
+"""Jobs that hang cost themselves, once."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from exporter.deadlines import Deadlines
+
+LIMIT_S = 0.05
+
+
+class Blocking:
+    """A job that hangs until it is released."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.runs = 0
+        self.thread: threading.Thread | None = None
+
+    def __call__(self) -> str:
+        self.runs += 1
+        self.thread = threading.current_thread()
+        self.release.wait()
+        return "late"
+
+
+@pytest.fixture
+def hung() -> Iterator[Blocking]:
+    job = Blocking()
+    yield job
+    job.release.set()
+
+
+@pytest.fixture
+def deadlines() -> Iterator[Deadlines[str]]:
+    deadlines = Deadlines[str](LIMIT_S, "test jobs")
+    yield deadlines
+    deadlines.close()
+
+
+def saying(text: str) -> Callable[[], str]:
+    return lambda: text
+
+
+def test_all_results_come_from_one_thread_that_is_kept(deadlines: Deadlines[str]) -> None:
+    before = threading.active_count()
+    names = [f"job {number}" for number in range(5)]
+
+    def job() -> str:
+        return threading.current_thread().name
+
+    first = deadlines.run(dict.fromkeys(names, job))
+    second = deadlines.run(dict.fromkeys(names, job))
+
+    assert list(first) == names
+    assert set(first.values()) == set(second.values()) == {"test jobs"}
+    assert threading.active_count() == before + 1
+
+
+def test_a_job_that_hangs_is_left_out_and_the_rest_goes_on(deadlines: Deadlines[str], hung: Blocking) -> None:
+    results = deadlines.run({"a": saying("1"), "hung": hung, "b": saying("2")})
+
+    assert results == {"a": "1", "b": "2"}
+    assert deadlines.stuck == {"hung"}
+
+
+def test_a_job_that_hangs_holds_one_thread_over_many_runs(deadlines: Deadlines[str], hung: Blocking) -> None:
+    before = threading.active_count()
+    for _ in range(100):
+        assert deadlines.run({"hung": hung, "b": saying("2")}) == {"b": "2"}
+
+    assert hung.runs == 1
+    assert threading.active_count() == before + 2
+
+
+def test_a_job_that_returns_late_is_run_again_and_its_thread_ends(deadlines: Deadlines[str], hung: Blocking) -> None:
+    deadlines.run({"hung": hung})
+    first = hung.thread
+    assert first is not None
+
+    hung.release.set()
+    first.join(10)
+
+    assert not first.is_alive()
+    assert deadlines.stuck == frozenset()
+    assert deadlines.run({"hung": hung}) == {"hung": "late"}
+
+
+def test_many_jobs_may_hang_at_once(deadlines: Deadlines[str], hung: Blocking) -> None:
+    jobs: dict[str, Callable[[], str]] = {"a": hung, "b": hung, "c": saying("3"), "d": hung}
+
+    assert deadlines.run(jobs) == {"c": "3"}
+    assert deadlines.stuck == {"a", "b", "d"}
+    assert deadlines.run(jobs) == {"c": "3"}
