@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.registry import COLLECTORS
+from exporter.catalog import COLLECTORS
 
 NODE_EXPORTER_NAMES = ["prometheus-node-exporter", "node_exporter"]
 WARM_UP_SCRAPES = 20

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.exporter import fetch, running_node_exporter
 from exporter.app import MetricsPage
-from exporter.roots import Roots
+from exporter.settings import ExporterSettings
 from exposition.fast import split
 from exposition.formats import Format
 from exposition.text import parse_text
@@ -72,7 +72,7 @@ def best_s(function: Callable[[], object]) -> float:
 
 def real_body() -> bytes:
     with running_node_exporter() as running:
-        return fetch(running) if running else MetricsPage(Roots()).render("", "").body
+        return fetch(running) if running else MetricsPage(ExporterSettings().registry()).render("", "").body
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
-"""The exporter's HTTP application: `/metrics`, a landing page, `/-/healthy`.
+"""The exporter's HTTP application: the metrics, a landing page, `/-/healthy`.
 
 A scrape runs in a worker thread of its own, one at a time: a file system that hangs then holds up the scrape and not
 the event loop.
 """
 
 import asyncio
+import html
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from isal import igzip
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
-from exporter.registry import Registry, make_collectors
-from exporter.roots import Roots
+from exporter.errors import UnknownCollectorError
+from exporter.registry import Registry
+from exporter.settings import ExporterSettings, WebSettings
 from exposition.formats import choose_format
 from exposition.writer import write
 
@@ -25,12 +29,15 @@ LANDING_PAGE = """<!DOCTYPE html>
 <h1>Fleetwatch exporter</h1>
 <p>Metrics of this host, under the names of Prometheus's node_exporter.</p>
 <ul>
-<li><a href="metrics">Metrics</a></li>
+<li><a href="{path}">Metrics</a></li>
 <li><a href="-/healthy">Health</a></li>
 </ul>
 </body>
 </html>
 """
+
+
+LANDING_TEXT = web.AppKey("landing_text", str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +51,20 @@ class Response:
 class MetricsPage:
     """Renders the host's metrics followed by the exporter process's own. Not thread-safe."""
 
-    def __init__(self, roots: Roots) -> None:
-        self._host = Registry(make_collectors(roots))
+    def __init__(self, registry: Registry, *, own_metrics: bool = True) -> None:
+        self._host = registry
         self._self = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        for collector in (ProcessCollector, PlatformCollector, GCCollector) if own_metrics else ():
             collector(registry=self._self)
 
-    def render(self, accept: str, accept_encoding: str) -> Response:
+    def render(self, accept: str, accept_encoding: str, names: Iterable[str] | None = None) -> Response:
         """Collect, and write in the format and the compression that the client accepts."""
         try:
             encode_self, content_type = choose_encoder(accept)
         except TypeError:
             # What prometheus_client makes of a version that is no number: such a header counts for nothing.
             encode_self, content_type = choose_encoder("")
-        body = write(self._host.collect(), choose_format(content_type)) + encode_self(self._self)
+        body = write(self._host.collect(names), choose_format(content_type)) + encode_self(self._self)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(accept_encoding):
             body = igzip.compress(body)
@@ -65,37 +72,62 @@ class MetricsPage:
         return Response(body, headers)
 
 
-PAGE = web.AppKey("page", MetricsPage)
-WORKER = web.AppKey("worker", ThreadPoolExecutor)
+class MetricsHandler:
+    """Answers scrapes: which collectors, how many at once."""
+
+    def __init__(self, registry: Registry, settings: WebSettings) -> None:
+        self._registry = registry
+        self._page = MetricsPage(registry, own_metrics=not settings.disable_exporter_metrics)
+        self._max_requests = settings.max_requests
+        self._requests = 0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exporter")
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """`GET /metrics`, with `collect[]` or `exclude[]` as node_exporter takes them."""
+        only, without = request.query.getall("collect[]", []), request.query.getall("exclude[]", [])
+        if only and without:
+            raise web.HTTPBadRequest(text="Combined collect and exclude queries are not allowed.\n")
+        try:
+            names = self._registry.select(only, without)
+        except UnknownCollectorError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from error
+        if self._requests >= self._max_requests > 0:
+            text = f"Limit of concurrent requests reached ({self._max_requests}), try again later.\n"
+            raise web.HTTPServiceUnavailable(text=text)
+        accept = ",".join(request.headers.getall("Accept", []))
+        accept_encoding = ",".join(request.headers.getall("Accept-Encoding", []))
+        self._requests += 1
+        try:
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._worker, self._page.render, accept, accept_encoding, names)
+        finally:
+            self._requests -= 1
+        return web.Response(body=response.body, headers=response.headers)
+
+    async def close(self, _app: web.Application) -> None:
+        """End the threads that do nothing."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._registry.close()
 
 
-def create_app(roots: Roots | None = None) -> web.Application:
-    """The application; by default it reads this host's own files."""
-    app = web.Application()
-    app[PAGE] = MetricsPage(roots or Roots())
-    app[WORKER] = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exporter")
-    app.on_cleanup.append(_stop_worker)
-    app.add_routes(
-        [web.get("/", _landing_page), web.get("/metrics", _metrics), web.get("/-/healthy", _healthy)],
-    )
+def create_app(settings: ExporterSettings | None = None, middlewares: Iterable[Middleware] = ()) -> web.Application:
+    """The application. Raises ExporterError where a setting cannot be used."""
+    settings = settings or ExporterSettings()
+    path = settings.web.telemetry_path
+    handler = MetricsHandler(settings.registry(), settings.web)
+    app = web.Application(middlewares=middlewares)
+    app.on_cleanup.append(handler.close)
+    app.router.add_get(path, handler.handle)
+    app.router.add_get("/-/healthy", _healthy)
+    if path != "/":
+        app[LANDING_TEXT] = LANDING_PAGE.format(path=html.escape(path.removeprefix("/")))
+        app.router.add_get("/", _landing_page)
     return app
-
-
-async def _stop_worker(app: web.Application) -> None:
-    app[WORKER].shutdown(wait=False, cancel_futures=True)
-
-
-async def _landing_page(_request: web.Request) -> web.Response:
-    return web.Response(text=LANDING_PAGE, content_type="text/html")
 
 
 async def _healthy(_request: web.Request) -> web.Response:
     return web.Response(text="The exporter is healthy.\n")
 
 
-async def _metrics(request: web.Request) -> web.Response:
-    app = request.app
-    accept = ",".join(request.headers.getall("Accept", []))
-    accept_encoding = ",".join(request.headers.getall("Accept-Encoding", []))
-    response = await asyncio.get_running_loop().run_in_executor(app[WORKER], app[PAGE].render, accept, accept_encoding)
-    return web.Response(body=response.body, headers=response.headers)
+async def _landing_page(request: web.Request) -> web.Response:
+    return web.Response(text=request.app[LANDING_TEXT], content_type="text/html")

@@ -1,8 +1,9 @@
 """The errors of the exporter.
 
 FleetwatchError
-└── ExporterError         a setting that cannot be used; the message names it
-NoDataError               a collector found nothing to report on this host
+└── ExporterError               a setting that cannot be used; the message names it
+    └── UnknownCollectorError   a request names a collector that does not run here
+NoDataError                     a collector found nothing to report on this host
 """
 
 from common.errors import FleetwatchError
@@ -10,6 +11,10 @@ from common.errors import FleetwatchError
 
 class ExporterError(FleetwatchError):
     """A setting of the exporter that cannot be used."""
+
+
+class UnknownCollectorError(ExporterError):
+    """No enabled collector has this name."""
 
 
 class NoDataError(Exception):

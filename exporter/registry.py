@@ -1,24 +1,19 @@
-"""Runs the collectors: each is timed, and one that fails costs its own metrics and nothing else."""
+"""Runs the collectors: each is timed and has a deadline, and one that fails or hangs costs its own metrics only."""
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from exporter.collectors.cpu import CpuCollector
-from exporter.collectors.diskstats import DiskstatsCollector
-from exporter.collectors.filesystem import FilesystemCollector
-from exporter.collectors.loadavg import LoadavgCollector
-from exporter.collectors.meminfo import MeminfoCollector
-from exporter.collectors.netdev import NetdevCollector
-from exporter.collectors.stat import StatCollector
-from exporter.collectors.time import TimeCollector
-from exporter.collectors.uname import UnameCollector
-from exporter.roots import Roots
+from exporter.deadlines import Deadlines
+from exporter.errors import NoDataError, UnknownCollectorError
 from exposition.writer import Family, label_text
 
 log = logging.getLogger(__name__)
+
+DEFAULT_DEADLINE_S = 1.0
 
 
 class Collector(Protocol):
@@ -27,61 +22,95 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Family]:
         """Read the host. What was yielded before an error does not count.
 
-        Raises OSError, ValueError, LookupError, and RuntimeError as psutil's system calls do.
+        Raises NoDataError where there is nothing to report; OSError, ValueError, LookupError, and RuntimeError as
+        psutil's system calls do.
         """
         ...
 
 
-COLLECTORS: Mapping[str, Callable[[Roots], Collector]] = {
-    "cpu": CpuCollector,
-    "diskstats": DiskstatsCollector,
-    "filesystem": FilesystemCollector,
-    "loadavg": LoadavgCollector,
-    "meminfo": MeminfoCollector,
-    "netdev": NetdevCollector,
-    "stat": StatCollector,
-    "time": TimeCollector,
-    "uname": UnameCollector,
-}
-"""All collectors that read /proc and /sys, by the name that node_exporter gives them."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one run of a collector gave; no families where it failed, and then `problem` says why."""
 
-
-def make_collectors(roots: Roots, platform: str = sys.platform) -> Mapping[str, Collector]:
-    """All collectors for the system, by name."""
-    if platform == "linux":
-        return {name: make(roots) for name, make in COLLECTORS.items()}
-    # Imported here as Linux can do without psutil, and without the memory it takes.
-    from exporter.collectors.portable import portable_collectors
-
-    return portable_collectors(roots, platform)
+    families: list[Family] | None
+    duration_s: float
+    problem: str = ""
+    level: int = logging.ERROR
 
 
 class Registry:
-    """The collectors of one exporter. Not thread-safe."""
+    """The collectors of one exporter. Not thread-safe. `known` are the names of those that are not enabled too."""
 
-    def __init__(self, collectors: Mapping[str, Collector]) -> None:
+    def __init__(
+        self,
+        collectors: Mapping[str, Collector],
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        known: Collection[str] = (),
+    ) -> None:
         self._collectors = dict(collectors)
+        self._known = known
+        self._labels = {name: label_text(collector=name) for name in collectors}
+        self._deadline_s = deadline_s
+        self._deadlines = Deadlines[_Outcome](deadline_s, "collectors")
+        self._problems: dict[str, str] = {}
 
-    def collect(self) -> Iterator[Family]:
-        """Run all collectors. The last two families tell how long each took and whether it succeeded."""
+    def select(self, only: Collection[str], without: Collection[str]) -> list[str]:
+        """The names of the collectors that a request asks for. Raises UnknownCollectorError."""
+        for name in only:
+            if name not in self._collectors:
+                raise UnknownCollectorError(f"{'disabled' if name in self._known else 'missing'} collector: {name}")
+        return [name for name in self._collectors if (not only or name in only) and name not in without]
+
+    def collect(self, names: Iterable[str] | None = None) -> Iterator[Family]:
+        """Run all collectors, or the named ones. The last two families say how long each took and whether it succeeded.
+
+        A collector over its deadline goes on in the background, and is left out of the next scrapes until it ends.
+        """
         duration = Family(
             "node_scrape_collector_duration_seconds", "gauge", "node_exporter: Duration of a collector scrape."
         )
         success = Family("node_scrape_collector_success", "gauge", "node_exporter: Whether a collector succeeded.")
-        for name, collector in self._collectors.items():
-            start = time.perf_counter()
-            families = _try(name, collector)
-            labels = label_text(collector=name)
-            duration.add(time.perf_counter() - start, labels)
-            success.add(int(families is not None), labels)
-            yield from families or []
+        selected = list(self._collectors) if names is None else list(names)
+        outcomes = self._deadlines.run({name: partial(_run, name, self._collectors[name]) for name in selected})
+        for name in selected:
+            outcome = outcomes.get(name) or self._over_deadline()
+            self._report(name, outcome)
+            duration.add(outcome.duration_s, self._labels[name])
+            success.add(int(outcome.families is not None), self._labels[name])
+            yield from outcome.families or []
         yield duration
         yield success
 
+    def close(self) -> None:
+        """End the thread that collects."""
+        self._deadlines.close()
 
-def _try(name: str, collector: Collector) -> list[Family] | None:
+    def _over_deadline(self) -> _Outcome:
+        problem = f"not finished within {self._deadline_s:g} s; it is left out until it is"
+        return _Outcome(None, self._deadline_s, problem)
+
+    def _report(self, name: str, outcome: _Outcome) -> None:
+        """Log what is new: a problem that lasts is one line and not one for each scrape."""
+        if outcome.problem == self._problems.get(name, ""):
+            return
+        self._problems[name] = outcome.problem
+        if outcome.problem:
+            log.log(outcome.level, "collector failed", extra={"collector": name, "error": outcome.problem})
+        else:
+            log.info("collector works again", extra={"collector": name})
+
+
+def _run(name: str, collector: Collector) -> _Outcome:
+    start = time.perf_counter()
+    families, problem, level = None, "", logging.ERROR
     try:
-        return list(collector.collect())
+        families = list(collector.collect())
+    except NoDataError as error:
+        problem, level = f"no data: {error}", logging.DEBUG
     except (OSError, ValueError, LookupError, RuntimeError) as error:
-        log.error("collector failed", extra={"collector": name, "error": f"{type(error).__name__}: {error}"})
-        return None
+        problem = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        # A defect of one collector must not take the host's other metrics away.
+        log.exception("collector has a defect", extra={"collector": name})
+        problem = f"defect: {type(error).__name__}: {error}"
+    return _Outcome(families, time.perf_counter() - start, problem, level)

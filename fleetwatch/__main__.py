@@ -1,5 +1,5 @@
 """`python -m fleetwatch`."""
 
-from fleetwatch.cli import main
+from fleetwatch.main import main
 
 main()

@@ -31,9 +31,6 @@ ConfigFile = Annotated[
 ListenAddress = Annotated[
     str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of the API and the web page.")
 ]
-ExporterAddress = Annotated[
-    str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address that /metrics is served on.")
-]
 StoragePath = Annotated[
     str | None,
     typer.Option("--storage.path", metavar="PATH", help="Directory of the store; overrides storage.path of the file."),
@@ -42,9 +39,6 @@ LogLevel = Annotated[str, typer.Option("--log.level", metavar="LEVEL", help="deb
 LogFormat = Annotated[str, typer.Option("--log.format", metavar="FORMAT", help="logfmt or json.")]
 
 DEFAULT_LISTEN_ADDRESS = "localhost:9090"
-
-SERVER_PACKAGES = frozenset(("numpy", "orjson", "pcodec", "promql_parser", "psycopg", "sqlalchemy", "watchfiles"))
-"""What the extra `server` brings; an exporter's install does without."""
 
 
 def _log(level: str, log_format: str) -> None:
@@ -80,17 +74,15 @@ _add_process(
 _add_process("server", "Serve the API and the web page over a store, without scraping.", scrape=False, export=False)
 
 
-@app.command()
-def exporter(
-    listen_address: ExporterAddress = "localhost:9100",
-    log_level: LogLevel = "info",
-    log_format: LogFormat = "logfmt",
-) -> None:
-    """Serve this host's metrics at /metrics."""
-    from fleetwatch.exporter_process import run_exporter
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    help="Serve this host's metrics at /metrics; `exporter --help` has its flags.",
+)
+def exporter(context: typer.Context) -> None:
+    """For the list of commands; `fleetwatch.main` has run it already, without this module's imports."""
+    from fleetwatch.exporter_cli import run
 
-    _log(log_level, log_format)
-    run_exporter(listen_address)
+    run(context.args)
 
 
 @app.command()
@@ -136,21 +128,3 @@ def version() -> None:
     from fleetwatch import __version__
 
     typer.echo(f"fleetwatch {__version__} (Python {sys.version.split()[0]})")
-
-
-def main() -> None:
-    """The console script."""
-    try:
-        app()
-    except FleetwatchError as error:
-        typer.echo(f"fleetwatch: {error}", err=True)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        if error.name not in SERVER_PACKAGES:
-            raise
-        typer.echo(
-            f"fleetwatch: the package {error.name} is missing, only the exporter is installed here: "
-            "pip install 'fleetwatch[server]'",
-            err=True,
-        )
-        sys.exit(1)

@@ -4,16 +4,23 @@ import asyncio
 import gzip
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec import convert
 
-from exporter.app import create_app
+from exporter.app import MetricsHandler, create_app
+from exporter.collectors.stat import StatCollector
+from exporter.registry import Registry
+from exporter.roots import Roots
+from exporter.settings import ExporterSettings, WebSettings
 from exposition.formats import Format, choose_format, parse
 from exposition.model import Metadata
+from exposition.writer import Family, write
 from tests.components import require
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -80,6 +87,102 @@ async def test_pages(client: Client) -> None:
     assert (await client.get("/-/healthy")).status == 200
     assert (await client.get("/nothing")).status == 404
     assert (await client.post("/metrics")).status == 405
+
+
+async def collectors_of(client: Client, query: str) -> set[str]:
+    response = await client.get(f"/metrics?{query}")
+    assert response.status == 200
+    samples = parse(await response.read(), response.headers["Content-Type"]).samples
+    return {
+        sample.labels.get("collector")
+        for sample in samples
+        if sample.labels.metric_name == "node_scrape_collector_success"
+    }
+
+
+async def test_a_request_may_choose_collectors(client: Client) -> None:
+    every = await collectors_of(client, "")
+
+    assert await collectors_of(client, "collect[]=cpu&collect[]=time&collect[]=cpu") == {"cpu", "time"}
+    assert await collectors_of(client, "exclude[]=cpu&exclude[]=nonsense") == every - {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("collect[]=cpu&collect[]=nonsense", "missing collector: nonsense\n"),
+        ("collect[]=uname", "disabled collector: uname\n"),
+        ("collect[]=cpu&exclude[]=time", "Combined collect and exclude queries are not allowed.\n"),
+    ],
+)
+async def test_a_wrong_choice_is_refused(query: str, message: str) -> None:
+    settings = convert({"collectors": {"uname": {"enabled": False}}}, ExporterSettings)
+    async with TestClient(TestServer(create_app(settings))) as client:
+        response = await client.get(f"/metrics?{query}")
+        assert (response.status, await response.text()) == (400, message)
+
+
+async def test_settings_of_the_web_section() -> None:
+    web_settings = WebSettings(telemetry_path="/host/metrics", disable_exporter_metrics=True)
+    async with TestClient(TestServer(create_app(ExporterSettings(web=web_settings)))) as client:
+        assert 'href="host/metrics"' in await (await client.get("/")).text()
+        body = await (await client.get("/host/metrics")).text()
+        assert "node_load1 " in body
+        assert "process_cpu_seconds_total" not in body
+        assert (await client.get("/metrics")).status == 404
+
+
+class Hanging:
+    """A collector that hangs until it is released."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.release = threading.Event()
+
+    def collect(self) -> Iterator[Family]:
+        self.started.set()
+        self.release.wait()
+        yield Family.single("late", "gauge", "", 1)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    collector = Hanging()
+    yield collector
+    collector.release.set()
+
+
+async def test_requests_over_the_limit_are_refused(hanging: Hanging) -> None:
+    settings = ExporterSettings(web=WebSettings(max_requests=1))
+    handler = MetricsHandler(Registry({"hanging": hanging}, deadline_s=60), settings.web)
+    app = web.Application()
+    app.router.add_get("/metrics", handler.handle)
+    app.on_cleanup.append(handler.close)
+    async with TestClient(TestServer(app)) as client:
+        first = asyncio.create_task(client.get("/metrics"))
+        await asyncio.to_thread(hanging.started.wait)
+        refused = await client.get("/metrics")
+        hanging.release.set()
+
+        assert refused.status == 503
+        assert await refused.text() == "Limit of concurrent requests reached (1), try again later.\n"
+        assert "late 1" in await (await first).text()
+        assert (await client.get("/metrics")).status == 200
+
+
+def test_a_hanging_collector_costs_its_own_metrics_once(hanging: Hanging, caplog: pytest.LogCaptureFixture) -> None:
+    registry = Registry({"hanging": hanging, "stat": StatCollector(Roots())}, deadline_s=0.05)
+    bodies = [write(registry.collect(), Format.TEXT).decode() for _ in range(3)]
+    registry.close()
+
+    for body in bodies:
+        assert 'node_scrape_collector_success{collector="hanging"} 0' in body
+        assert 'node_scrape_collector_duration_seconds{collector="hanging"} 0.05' in body
+        assert 'node_scrape_collector_success{collector="stat"} 1' in body
+        assert "node_boot_time_seconds " in body
+    assert [record.__dict__["error"] for record in caplog.records] == [
+        "not finished within 0.05 s; it is left out until it is"
+    ]
 
 
 def check_metrics(promtool: Path, body: bytes) -> str:

@@ -33,10 +33,18 @@ def hung() -> Iterator[Blocking]:
 
 
 @pytest.fixture
-def deadlines() -> Iterator[Deadlines[str]]:
+def deadlines(hung: Blocking) -> Iterator[Deadlines[str]]:
     deadlines = Deadlines[str](LIMIT_S, "test jobs")
     yield deadlines
     deadlines.close()
+    hung.release.set()
+    for thread in threading.enumerate():
+        if thread.name == "test jobs":
+            thread.join(10)
+
+
+def threads() -> int:
+    return sum(thread.name == "test jobs" for thread in threading.enumerate())
 
 
 def saying(text: str) -> Callable[[], str]:
@@ -44,7 +52,6 @@ def saying(text: str) -> Callable[[], str]:
 
 
 def test_all_results_come_from_one_thread_that_is_kept(deadlines: Deadlines[str]) -> None:
-    before = threading.active_count()
     names = [f"job {number}" for number in range(5)]
 
     def job() -> str:
@@ -55,7 +62,7 @@ def test_all_results_come_from_one_thread_that_is_kept(deadlines: Deadlines[str]
 
     assert list(first) == names
     assert set(first.values()) == set(second.values()) == {"test jobs"}
-    assert threading.active_count() == before + 1
+    assert threads() == 1
 
 
 def test_a_job_that_hangs_is_left_out_and_the_rest_goes_on(deadlines: Deadlines[str], hung: Blocking) -> None:
@@ -66,12 +73,11 @@ def test_a_job_that_hangs_is_left_out_and_the_rest_goes_on(deadlines: Deadlines[
 
 
 def test_a_job_that_hangs_holds_one_thread_over_many_runs(deadlines: Deadlines[str], hung: Blocking) -> None:
-    before = threading.active_count()
     for _ in range(100):
         assert deadlines.run({"hung": hung, "b": saying("2")}) == {"b": "2"}
 
     assert hung.runs == 1
-    assert threading.active_count() == before + 2
+    assert threads() == 2
 
 
 def test_a_job_that_returns_late_is_run_again_and_its_thread_ends(deadlines: Deadlines[str], hung: Blocking) -> None:

@@ -6,9 +6,9 @@ from aiohttp.test_utils import TestServer
 
 from common.labels import Labels
 from exporter.app import create_app
+from exporter.catalog import COLLECTORS
 from exporter.collectors.diskstats import EXCLUDED_DEVICES
 from exporter.collectors.filesystem import EXCLUDED_MOUNT_POINTS, EXCLUDED_TYPES
-from exporter.registry import COLLECTORS
 from exposition.text import parse_text
 from tests.exporter.comparison import host_metrics, is_between, only_labels_of
 from tests.exporter.node_exporter import fetch, node_exporter

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.labels import Labels
+from exporter.catalog import COLLECTORS
 from exporter.collectors.portable import BSD_MEMORY, DARWIN_MEMORY, cpu, diskstats, meminfo, uname
-from exporter.registry import COLLECTORS, Registry, make_collectors
-from exporter.roots import Roots
+from exporter.settings import ExporterSettings
 from exposition.formats import Format
 from exposition.text import parse_text
 from exposition.writer import Family, write
@@ -21,7 +21,7 @@ PLATFORMS = ["darwin", "freebsd14"]
 
 
 def body(platform: str) -> bytes:
-    return write(Registry(make_collectors(Roots(), platform)).collect(), Format.TEXT)
+    return write(ExporterSettings().registry(platform).collect(), Format.TEXT)
 
 
 def read_host(platform: str) -> HostMetrics:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from exporter.catalog import COLLECTORS
 from exporter.collectors.filesystem import FilesystemCollector, read_mounts
 from exporter.collectors.meminfo import MeminfoCollector
 from exporter.collectors.netdev import NetdevCollector
 from exporter.collectors.stat import StatCollector
-from exporter.registry import COLLECTORS, Collector, Registry
+from exporter.registry import Collector, Registry
 from exporter.roots import Roots
 from exposition.formats import Format
 from exposition.model import Exposition
@@ -21,6 +22,11 @@ from tests.exporter.node_exporter import fetch, node_exporter
 
 HOST = Path(__file__).parent / "host"
 ROOTS = Roots(procfs=HOST / "proc", sysfs=HOST / "sys", rootfs=Path("/"), udev_data=HOST / "udev")
+
+
+def make(name: str, roots: Roots) -> Collector:
+    kind = COLLECTORS[name]
+    return kind.make(roots, kind.options())
 
 
 def collect(collector: Collector) -> Exposition:
@@ -41,7 +47,7 @@ def test_as_node_exporter_reads_the_same_files(name: str) -> None:
     flags += ["--no-collector.netdev.netlink", "--collector.disable-defaults", f"--collector.{name}"]
     with node_exporter(*flags) as url:
         theirs = parse_text(fetch(url)[0])
-    ours = only_labels_of(theirs, collect(COLLECTORS[name](ROOTS)))
+    ours = only_labels_of(theirs, collect(make(name, ROOTS)))
 
     expected = host_metrics(theirs)
     found = host_metrics(ours)
@@ -50,7 +56,7 @@ def test_as_node_exporter_reads_the_same_files(name: str) -> None:
 
 
 def test_cpu_seconds_are_ticks_over_a_hundred() -> None:
-    found = values(collect(COLLECTORS["cpu"](ROOTS)))
+    found = values(collect(make("cpu", ROOTS)))
 
     assert found['node_cpu_seconds_total{cpu="1", mode="softirq"}'] == 1.41
     assert found['node_cpu_guest_seconds_total{cpu="0", mode="nice"}'] == 0.03
@@ -75,7 +81,7 @@ def test_netdev_reads_what_only_sysfs_has() -> None:
 
 
 def test_disks_of_old_kernels_have_fewer_columns_and_partitions_none() -> None:
-    found = values(collect(COLLECTORS["diskstats"](ROOTS)))
+    found = values(collect(make("diskstats", ROOTS)))
 
     assert found['node_disk_read_bytes_total{device="sdb"}'] == 1003346126 * 512
     assert found['node_disk_flush_requests_time_seconds_total{device="sda"}'] == 0.219
@@ -127,7 +133,7 @@ def test_a_line_that_is_no_mount_is_refused() -> None:
 
 def test_time_and_clock_sources() -> None:
     before = time.time()
-    found = values(collect(COLLECTORS["time"](ROOTS)))
+    found = values(collect(make("time", ROOTS)))
 
     assert before <= found["node_time_seconds"] <= time.time()
     sources = {series for series in found if "available" in series}
@@ -166,6 +172,6 @@ def test_a_failing_collector_costs_its_own_metrics_only(error: Exception, caplog
 @pytest.mark.parametrize("name", sorted(COLLECTORS))
 def test_hosts_without_the_files_are_survived(name: str, tmp_path: Path) -> None:
     roots = Roots(procfs=tmp_path, sysfs=tmp_path, rootfs=tmp_path, udev_data=tmp_path)
-    found = values(parse_text(write(Registry({name: COLLECTORS[name](roots)}).collect(), Format.TEXT)))
+    found = values(parse_text(write(Registry({name: make(name, roots)}).collect(), Format.TEXT)))
 
     assert f'node_scrape_collector_success{{collector="{name}"}}' in found
