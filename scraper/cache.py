@@ -1,7 +1,7 @@
 """The scrape cache: from a body to a batch, with no work per line as long as the lines repeat.
 
-A scrape whose skeleton (exposition.fast) equals the last one's has the same series in the same order, so the last
-`Plan` holds: which values to take, and their Layout. Where the skeleton changed, a new plan is made: each line's
+A scrape whose lines are those of the last one's template (exposition.fast) has the same series in the same order, so
+the last `Plan` holds: which values to take, and their Layout. Where they changed, a new plan is made: each line's
 prefix is looked up among those of the last body, and only prefixes never seen go through the parser, relabelling
 and the store's index. Bodies that only the strict reader can read (with timestamps, say) are looked up by labels.
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from common.labels import Labels
 from exposition.errors import ExpositionError
-from exposition.fast import Split, split
+from exposition.fast import Split, Template, split
 from exposition.formats import Format, parse
 from exposition.model import Metadata
 from scraper.config import ScrapeConfig
@@ -84,7 +84,7 @@ class ScrapeCache:
         self._report_ids = store.series_ids(report_series(target_labels))
         self._nothing = self._plan_of(_NO_IDS)
         self._ids: dict[_Key, int] = {}
-        self._skeleton: bytes | None = None
+        self._template: Template | None = None
         self._plan = self._nothing
         self._tracked = _NO_IDS
         self._tracked_before = _NO_IDS
@@ -99,10 +99,10 @@ class ScrapeCache:
         if not body:
             return self.read_nothing()
         body = self._rules.mark_empty_labels(body)
+        if self._template is not None and (values := self._template.values(body)) is not None:
+            return Scrape(self._plan, values)
         parts = split(body, body_format)
         if parts is not None:
-            if parts.skeleton == self._skeleton:
-                return Scrape(self._plan, parts.values)
             try:
                 return self._read_parts(parts)
             except ExpositionError:
@@ -154,7 +154,7 @@ class ScrapeCache:
         metadata = parts.metadata()
         ids, added = self._look_up(parts.prefixes(), parts.series)
         self._plan = self._plan_of(ids)
-        self._skeleton = parts.skeleton
+        self._template = parts.template()
         self.metadata = metadata
         return Scrape(self._plan, parts.values, added)
 
@@ -165,7 +165,7 @@ class ScrapeCache:
         values = np.array([sample.value for sample in samples], dtype=np.float64)
         timed = np.array([self._honor_timestamps and sample.time_ms is not None for sample in samples], dtype=bool)
         self.metadata = exposition.metadata
-        self._skeleton = None
+        self._template = None
         if not timed.any():
             return Scrape(self._plan_of(ids), values, added)
         times = np.array([time_ms if sample.time_ms is None else sample.time_ms for sample in samples], dtype=np.int64)

@@ -16,6 +16,7 @@ from scraper.config import ScrapeConfig
 from scraper.discovery.model import TargetGroup
 from scraper.errors import TargetError
 from scraper.relabel import Rule, relabel
+from scraper.schedule import slot_ms
 
 META_PREFIX = "__meta_"
 PARAM_PREFIX = "__param_"
@@ -49,11 +50,12 @@ class Target:
         """When in its interval the target is scraped: 0 <= offset < interval, the same after a restart.
 
         A hash of labels and URL, so that load is even; `seed` tells apart several processes that scrape the
-        same targets.
+        same targets. It falls on a slot of the interval (schedule.slot_ms).
         """
         text = "\xff".join((seed, self.url, *(part for pair in self.labels for part in pair)))
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % self.interval_ms
+        offset_ms = int.from_bytes(digest, "big") % self.interval_ms
+        return offset_ms - offset_ms % slot_ms(self.interval_ms)
 
 
 @dataclass(slots=True)

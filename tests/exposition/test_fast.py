@@ -66,6 +66,49 @@ def test_other_lines_have_another_skeleton(other: bytes) -> None:
     assert accepted(b"a 1\nb 22\n").skeleton != accepted(other).skeleton
 
 
+def as_split(first: bytes, second: bytes, body_format: Format = Format.TEXT) -> None:
+    """The first body's template has the second's values just where both have the same skeleton."""
+    known = split(first, body_format)
+    if known is None:
+        return
+    found, parts = known.template().values(second), split(second, body_format)
+    if parts is None or parts.skeleton != known.skeleton:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.tobytes() == parts.values.tobytes()
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        b"a 1\nbc 22\n# d\ne 3\n",
+        b"a NaN\nbc -0\n# d\ne 0x1p3",
+        b"a 1\nbc 22\n# e\ne 3\n",
+        b"a 1\nbd 22\n# d\ne 3\n",
+        b"ab 1\nbc 22\n# d\ne 3\n",
+        b"a\nbc 22 7\n# d\ne 3\n",
+        b"a  1\nbc 22\n# d\ne 3\n",
+        b"a 1\nbc 22 \n# d\ne 3\n",
+        b"a 1\nbc 22\n#\ne 3 4\n",
+        b"a 1\nb\n# d\ne 3\n",
+        b"a 1\nbc x\n# d\ne 3\n",
+        b"a 1\nbc 22\n# d\ne 3\n\n",
+        b"\n\n\n\n",
+        b"",
+    ],
+)
+def test_a_template_knows_its_own_lines(second: bytes) -> None:
+    as_split(b"a 1\nbc 22\n# d\ne 3\n", second)
+    as_split(second, b"a 1\nbc 22\n# d\ne 3\n")
+
+
+@given(first=hostile_bodies, second=hostile_bodies, body_format=formats)
+def test_a_template_of_any_body(first: bytes, second: bytes, body_format: Format) -> None:
+    as_split(first, first, body_format)
+    as_split(first, second, body_format)
+
+
 def test_a_value_alone_does_not_pass_for_a_blank_line() -> None:
     assert accepted(b"a 1\n\n").skeleton == b"a\n\n"
     assert split(b"a 1\n 5\n", Format.TEXT) is None

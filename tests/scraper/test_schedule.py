@@ -1,9 +1,10 @@
 """The scrape grid."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scraper.schedule import next_tick_ms, scrape_time_ms
+from scraper.schedule import next_tick_ms, scrape_time_ms, slot_ms
 
 times = st.integers(min_value=0, max_value=2**41)
 intervals = st.integers(min_value=1, max_value=3_600_000)
@@ -40,3 +41,10 @@ def test_scrapes_within_the_tolerance_get_the_time_of_their_tick() -> None:
     assert scrape_time_ms(1_000_002.5, 1_000_000, 15_000) == 1_000_002
     # The tolerance is at most a hundredth of the interval.
     assert scrape_time_ms(1_000_001.9, 1_000_000, 100) == 1_000_001
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "slot"), [(10, 1), (100, 5), (500, 25), (1_000, 50), (15_000, 50), (86_400_000, 50)]
+)
+def test_an_interval_has_twenty_slots_or_more(interval_ms: int, slot: int) -> None:
+    assert slot_ms(interval_ms) == slot

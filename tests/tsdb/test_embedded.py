@@ -18,7 +18,7 @@ from tests.tsdb.reading import bits, read
 from tsdb import Store, open_store
 from tsdb.embedded import EmbeddedStore
 from tsdb.errors import StoreLockedError, StoreOpenError
-from tsdb.model import LogQuery
+from tsdb.model import Batch, LogQuery
 
 WINDOW_MS = 60_000
 FAR_FUTURE_MS = 10**12
@@ -59,6 +59,34 @@ class TestEmbeddedStore(StoreContract):
             return store
 
         return settle
+
+
+# Writing
+
+
+class CountingStore(EmbeddedStore):
+    """Counts its transactions."""
+
+    transactions = 0
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self.transactions += 1
+        with super()._transaction() as connection:
+            yield connection
+
+
+def test_appends_of_a_moment_share_a_transaction(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path / "data", commit_delay_s=0.5)
+    target_id = store.register_target(Labels.of(job="j"))
+    layout = layout_of(store, metric("a"))
+    futures = [store.append(Batch(target_id, layout, time_ms, np.array([1.0]))) for time_ms in range(100)]
+    for future in futures:
+        future.result(30)
+
+    assert store.transactions == 1
+    assert store.stats()["samples_appended_total"] == 100
+    store.close()
 
 
 # Opening

@@ -41,7 +41,8 @@ _TRIMMED_ROWS_AT_ONCE = 500
 class EmbeddedStore(LocalStore):
     """A Store in a directory. See tsdb.store.Store for the contract, and open_store.
 
-    Raises StoreOpenError where the directory cannot be used, of it StoreLockedError where another process does.
+    An append waits `commit_delay_s` for others to share its transaction. Raises StoreOpenError where the directory
+    cannot be used, of it StoreLockedError where another process does.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class EmbeddedStore(LocalStore):
         retention_ms: int | None = None,
         window_ms: int = WINDOW_MS,
         sealing_delay_ms: int = SEALING_DELAY_MS,
+        commit_delay_s: float = 0.0,
     ) -> None:
         super().__init__()
         self._retention_ms = retention_ms
         self._window_ms = window_ms
         self._sealing_delay_ms = sealing_delay_ms
+        self._commit_delay_s = commit_delay_s
         self._catalog_rows = CatalogRows(self._catalog)
         self._waiting: list[tuple[Batch, Future[None]]] = []
         self._waiting_lock = threading.Lock()
@@ -177,7 +180,9 @@ class EmbeddedStore(LocalStore):
             pass
 
     def _commit_waiting(self) -> None:
-        """One transaction for all batches that wait."""
+        """One transaction for all batches that wait, and those that come in the next moment."""
+        if self._commit_delay_s:
+            time.sleep(self._commit_delay_s)
         with self._waiting_lock:
             taken, self._waiting = self._waiting, []
         taken = [(batch, future) for batch, future in taken if future.set_running_or_notify_cancel()]
