@@ -9,6 +9,7 @@ returned. There is never more than one thread for each job that hangs, and with 
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -28,15 +29,42 @@ class _Batch(Generic[T]):
     done: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(slots=True)
+class _Worker(Generic[T]):
+    """What a thread shares with those who give it work; `stuck` are the jobs that were left behind."""
+
+    lock: threading.Lock
+    stuck: set[str]
+    batches: "queue.SimpleQueue[_Batch[T] | None]" = field(default_factory=queue.SimpleQueue)
+
+    def run(self) -> None:
+        while (batch := self.batches.get()) is not None:
+            for name, job in batch.jobs:
+                result = job()
+                with self.lock:
+                    if batch.left_behind:
+                        self.stuck.discard(name)
+                        return
+                    batch.results[name] = result
+                    batch.position += 1
+                    batch.started = time.monotonic()
+            batch.done.set()
+
+
 class Deadlines(Generic[T]):
-    """Runs jobs by name, each within `limit_s` seconds. `run` is not thread-safe; jobs must not raise."""
+    """Runs jobs by name, each within `limit_s` seconds. `run` is not thread-safe; jobs must not raise.
+
+    The idle thread ends with `close`, or when nobody holds this object any more; those left behind end when their job
+    returns.
+    """
 
     def __init__(self, limit_s: float, thread_name: str) -> None:
         self._limit_s = limit_s
         self._thread_name = thread_name
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
-        self._worker: queue.SimpleQueue[_Batch[T] | None] | None = None
+        self._worker: _Worker[T] | None = None
+        self.close: Callable[[], object] = lambda: None
 
     @property
     def stuck(self) -> frozenset[str]:
@@ -56,18 +84,13 @@ class Deadlines(Generic[T]):
             results |= batch.results
         return results
 
-    def close(self) -> None:
-        """End the idle worker; those left behind end when their job returns."""
-        if self._worker is not None:
-            self._worker.put(None)
-            self._worker = None
-
     def _hand_over(self, batch: _Batch[T]) -> None:
         if self._worker is None:
-            self._worker = queue.SimpleQueue()
+            worker = self._worker = _Worker[T](self._lock, self._stuck)
             # A daemon: a job that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, args=(self._worker,), name=self._thread_name, daemon=True).start()
-        self._worker.put(batch)
+            threading.Thread(target=worker.run, name=self._thread_name, daemon=True).start()
+            self.close = weakref.finalize(self, worker.batches.put, None)
+        self._worker.batches.put(batch)
 
     def _wait(self, batch: _Batch[T]) -> int:
         """Wait for the batch; the index of the job that was left behind, or of the last one."""
@@ -82,16 +105,3 @@ class Deadlines(Generic[T]):
                     return batch.position
                 remaining = max(remaining, 0)
         return len(batch.jobs) - 1
-
-    def _work(self, batches: "queue.SimpleQueue[_Batch[T] | None]") -> None:
-        while (batch := batches.get()) is not None:
-            for name, job in batch.jobs:
-                result = job()
-                with self._lock:
-                    if batch.left_behind:
-                        self._stuck.discard(name)
-                        return
-                    batch.results[name] = result
-                    batch.position += 1
-                    batch.started = time.monotonic()
-            batch.done.set()

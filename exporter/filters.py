@@ -6,11 +6,13 @@ import re2
 class Filter:
     """Names that match `include`, and do not match `exclude`; an empty pattern lets everything pass.
 
-    Patterns are RE2 and match anywhere, as in node_exporter. Raises ValueError for one that is no regular expression,
-    and where both are given.
+    Patterns are RE2 and match anywhere, as in node_exporter. `default_exclude` is what `exclude` is when nobody set it:
+    an `include` takes its place. Raises ValueError for what is no regular expression, and where both are given.
     """
 
-    def __init__(self, include: str = "", exclude: str = "") -> None:
+    def __init__(self, include: str = "", exclude: str = "", *, default_exclude: str = "") -> None:
+        if include and exclude == default_exclude:
+            exclude = ""
         if include and exclude:
             raise ValueError("include and exclude are mutually exclusive: give one of them")
         self._include = _compiled(include)

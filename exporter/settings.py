@@ -97,7 +97,8 @@ class ExporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             from exporter.collectors.portable import portable_collectors
 
             portable = portable_collectors(roots, platform)
-            return {name: collector for name, collector in portable.items() if name in enabled}
+            # Some are of such systems alone; there is no flag for these.
+            return {name: made for name, made in portable.items() if name in enabled or name not in COLLECTORS}
         collectors = {}
         for name in enabled:
             try:

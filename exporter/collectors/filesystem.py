@@ -1,25 +1,43 @@
-"""Size and use of each mounted file system (proc_pid_mountinfo(5), statvfs(3))."""
+"""Size and use of each mounted file system (proc_pid_mountinfo(5), statvfs(3)).
+
+A mount whose server is gone hangs in statvfs for as long as it likes. Each is asked with a limit, and not again until
+it has answered: a dead mount costs its own metrics.
+"""
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
+import msgspec
+
+from common.yamlfile import Duration
+from exporter.deadlines import Deadlines
+from exporter.filters import Filter
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
 
-EXCLUDED_MOUNT_POINTS = re.compile(
-    r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
-)
-EXCLUDED_TYPES = re.compile(
+EXCLUDED_MOUNT_POINTS = r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+EXCLUDED_TYPES = (
     r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay"
     r"|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$"
 )
-"""node_exporter's defaults on Linux for --collector.filesystem.mount-points-exclude and fs-types-exclude, and devfs,
-which it leaves out elsewhere."""
+"""node_exporter's defaults on Linux, and devfs, which it leaves out elsewhere."""
 
+_TIMEOUT_TEXT = "mountpoint timeout"
+"""node_exporter's device_error of a mount that does not answer."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+class FilesystemOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the filesystem collector. An include pattern takes the place of the exclusion."""
+
+    mount_points_exclude: str = EXCLUDED_MOUNT_POINTS
+    mount_points_include: str = ""
+    fs_types_exclude: str = EXCLUDED_TYPES
+    fs_types_include: str = ""
+    mount_timeout: Duration = Duration(500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +84,74 @@ _METRICS = {
 }
 
 
-def filesystem_families(mounts: Iterable[Mount], rootfs: Path) -> Iterator[Family]:
-    """The families of all mounts but the excluded ones; `rootfs` is where the mounts' own root is seen."""
-    families = {name: Family(f"node_filesystem_{name}", "gauge", text) for name, text in _METRICS.items()}
-    root = str(rootfs).rstrip("/")
-    seen: set[tuple[str, str, str]] = set()
-    for mount in mounts:
-        mount_point = mount.mount_point.removeprefix(root) or "/"
-        identity = (mount.device, mount_point, mount.type)
-        if identity in seen or EXCLUDED_MOUNT_POINTS.search(mount_point) or EXCLUDED_TYPES.search(mount.type):
-            continue
-        seen.add(identity)
-        _add(families, mount, mount_point, root)
-    yield from families.values()
+Usage = os.statvfs_result | OSError
+Statvfs = Callable[[str], os.statvfs_result]
 
 
-def _add(families: dict[str, Family], mount: Mount, mount_point: str, root: str) -> None:
-    error_text = ""
-    try:
-        usage = os.statvfs(f"{root}{mount_point}")
-    except OSError as error:
-        error_text = os.strerror(error.errno).lower() if error.errno else str(error)
+class FilesystemCollector:
+    """`node_filesystem_*`.
+
+    `mounts` tells the mounts where the system has no mountinfo; `statvfs` is the system call.
+    """
+
+    def __init__(
+        self,
+        roots: Roots,
+        options: FilesystemOptions,
+        mounts: Callable[[], Iterable[Mount]] | None = None,
+        statvfs: Statvfs = os.statvfs,
+    ) -> None:
+        self._procfs = roots.procfs
+        self._root = str(roots.rootfs).rstrip("/")
+        self._mounts = mounts or self._read_mountinfo
+        self._statvfs = statvfs
+        points = (options.mount_points_include, options.mount_points_exclude)
+        self._points = Filter(*points, default_exclude=EXCLUDED_MOUNT_POINTS)
+        types = (options.fs_types_include, options.fs_types_exclude)
+        self._types = Filter(*types, default_exclude=EXCLUDED_TYPES)
+        self._deadlines = Deadlines[Usage](options.mount_timeout / 1000, "statvfs")
+
+    def collect(self) -> Iterator[Family]:
+        """See registry.Collector."""
+        families = {name: Family(f"node_filesystem_{name}", "gauge", text) for name, text in _METRICS.items()}
+        chosen = self._chosen()
+        usages = self._deadlines.run({point: partial(self._usage, point) for _, point in chosen})
+        for mount, point in chosen:
+            _add(families, mount, point, usages.get(point))
+        yield from families.values()
+
+    def _chosen(self) -> list[tuple[Mount, str]]:
+        """The mounts to report with their mount points as the host sees them, each device, point and type once."""
+        found: dict[tuple[str, str, str], tuple[Mount, str]] = {}
+        for mount in self._mounts():
+            point = mount.mount_point.removeprefix(self._root) or "/"
+            if self._points.allows(point) and self._types.allows(mount.type):
+                found.setdefault((mount.device, point, mount.type), (mount, point))
+        return list(found.values())
+
+    def _usage(self, mount_point: str) -> Usage:
+        try:
+            return self._statvfs(f"{self._root}{mount_point}")
+        except OSError as error:
+            return error
+
+    def _read_mountinfo(self) -> Iterator[Mount]:
+        """The mounts of process 1, which in a container with the host's /proc are the host's; ours if not allowed."""
+        try:
+            text = read_text(self._procfs / "1/mountinfo")
+        except (PermissionError, FileNotFoundError):
+            text = read_text(self._procfs / "self/mountinfo")
+        return read_mounts(text)
+
+
+def _add(families: dict[str, Family], mount: Mount, mount_point: str, usage: Usage | None) -> None:
+    error_text = _TIMEOUT_TEXT if usage is None else ""
+    if isinstance(usage, OSError):
+        error_text = os.strerror(usage.errno).lower() if usage.errno else str(usage)
     labels = label_text(device=mount.device, device_error=error_text, fstype=mount.type, mountpoint=mount_point)
     families["device_error"].add(int(bool(error_text)), labels)
     families["readonly"].add(int(mount.read_only), labels)
-    if error_text:
+    if usage is None or isinstance(usage, OSError):
         return
     info = label_text(device=mount.device, major=mount.major, minor=mount.minor, mountpoint=mount_point)
     families["mount_info"].add(1, info)
@@ -100,22 +161,3 @@ def _add(families: dict[str, Family], mount: Mount, mount_point: str, root: str)
     families["files"].add(usage.f_files, labels)
     families["files_free"].add(usage.f_ffree, labels)
     families["purgeable_bytes"].add(0, labels)
-
-
-class FilesystemCollector:
-    """`node_filesystem_*`."""
-
-    def __init__(self, roots: Roots) -> None:
-        self._procfs = roots.procfs
-        self._rootfs = roots.rootfs
-
-    def collect(self) -> Iterator[Family]:
-        """See registry.Collector."""
-        yield from filesystem_families(read_mounts(self._mountinfo()), self._rootfs)
-
-    def _mountinfo(self) -> str:
-        """The mounts of process 1, which in a container with the host's /proc are the host's; ours if not allowed."""
-        try:
-            return read_text(self._procfs / "1/mountinfo")
-        except (PermissionError, FileNotFoundError):
-            return read_text(self._procfs / "self/mountinfo")

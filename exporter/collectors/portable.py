@@ -16,13 +16,14 @@ import psutil
 
 from exporter.collectors.cpu import MODES, seconds_family
 from exporter.collectors.diskstats import COLUMNS, EXCLUDED_DEVICES
-from exporter.collectors.filesystem import Mount, filesystem_families
+from exporter.collectors.filesystem import FilesystemCollector, FilesystemOptions, Mount
 from exporter.collectors.loadavg import load_families
 from exporter.collectors.meminfo import memory_family
 from exporter.collectors.netdev import netdev_family
 from exporter.collectors.stat import METRICS
 from exporter.collectors.time import TimeCollector
 from exporter.collectors.uname import uname_family
+from exporter.filters import Filter
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
@@ -75,6 +76,15 @@ _DISK_FIELDS = {
 }
 _DISK_TEXTS = {name: (kind, text) for name, kind, _, text in COLUMNS}
 
+# Field of psutil.cpu_stats() -> name behind node_exec_ and what is counted.
+_EXEC_FIELDS = {
+    "ctx_switches": ("context_switches", "context switches"),
+    "interrupts": ("device_interrupts", "device interrupts"),
+    "soft_interrupts": ("software_interrupts", "software interrupts"),
+    "syscalls": ("system_calls", "system calls"),
+}
+_EXEC_HELP = "Number of {} since system boot.  Resets at architecture unsigned integer."
+
 # Field of psutil.net_io_counters() -> statistic.
 _NETDEV_FIELDS = {
     "bytes_recv": "receive_bytes",
@@ -100,7 +110,8 @@ def cpu(times: Iterable[Fields]) -> Iterator[Family]:
 
 def diskstats(disks: Mapping[str, Fields]) -> Iterator[Family]:
     """`node_disk_*` from the counters of each disk."""
-    counters = {disk: fields for disk, fields in disks.items() if not EXCLUDED_DEVICES.search(disk)}
+    reported = Filter(exclude=EXCLUDED_DEVICES)
+    counters = {disk: fields for disk, fields in disks.items() if reported.allows(disk)}
     for field, (name, factor) in _DISK_FIELDS.items():
         family = Family(f"node_disk_{name}", *_DISK_TEXTS[name])
         for disk, fields in counters.items():
@@ -126,13 +137,22 @@ def netdev(devices: Mapping[str, Fields]) -> Iterator[Family]:
         yield family
 
 
-def filesystem(roots: Roots) -> Iterator[Family]:
+def executions(counts: Fields) -> Iterator[Family]:
+    """`node_exec_*_total`: what a BSD kernel counts, as far as psutil tells it."""
+    for field, (name, what) in _EXEC_FIELDS.items():
+        if field in counts:
+            yield Family.single(f"node_exec_{name}_total", "counter", _EXEC_HELP.format(what), counts[field])
+
+
+def mounts() -> Iterator[Mount]:
+    """What is mounted, without the devices' numbers, which only Linux tells."""
+    for part in psutil.disk_partitions(all=True):
+        yield Mount(part.device, part.mountpoint, part.fstype, "", "", "ro" in part.opts.split(","))
+
+
+def filesystem(collector: FilesystemCollector) -> Iterator[Family]:
     """`node_filesystem_*`, without what could be purged, which only macOS's own libraries tell."""
-    mounts = [
-        Mount(part.device, part.mountpoint, part.fstype, "", "", "ro" in part.opts.split(","))
-        for part in psutil.disk_partitions(all=True)
-    ]
-    for family in filesystem_families(mounts, roots.rootfs):
+    for family in collector.collect():
         if family.name != "node_filesystem_purgeable_bytes":
             yield family
 
@@ -152,16 +172,18 @@ class PortableCollector:
 
 def portable_collectors(roots: Roots, platform: str) -> dict[str, PortableCollector | TimeCollector]:
     """All collectors by the names that they have on Linux; `platform` is as in sys.platform."""
+    filesystems = FilesystemCollector(roots, FilesystemOptions(), mounts)
     memory_names = DARWIN_MEMORY if platform == "darwin" else BSD_MEMORY
     # Counters as the system has them: rate() sees a wrap as the reset that it looks like.
     functions: dict[str, Callable[[], Iterable[Family]]] = {
+        "boottime": lambda: [Family.single(*METRICS["btime"], psutil.boot_time())],
         "cpu": lambda: cpu(times._asdict() for times in psutil.cpu_times(percpu=True)),
         "diskstats": lambda: diskstats(_fields_by_name(psutil.disk_io_counters(perdisk=True, nowrap=False))),
-        "filesystem": lambda: filesystem(roots),
+        "exec": lambda: executions(psutil.cpu_stats()._asdict()),
+        "filesystem": lambda: filesystem(filesystems),
         "loadavg": lambda: load_families(psutil.getloadavg()),
         "meminfo": lambda: meminfo(memory_names, psutil.virtual_memory()._asdict(), psutil.swap_memory()._asdict()),
         "netdev": lambda: netdev(_fields_by_name(psutil.net_io_counters(pernic=True, nowrap=False))),
-        "stat": lambda: [Family.single(*METRICS["btime"], psutil.boot_time())],
         "uname": lambda: [uname(os.uname().nodename)],
     }
     return {name: PortableCollector(collect) for name, collect in functions.items()} | {"time": TimeCollector(roots)}

@@ -15,6 +15,11 @@ SLACK = {
     "node_filesystem_free_bytes": 256 * _MEBIBYTE,
     "node_filesystem_files_free": 10_000,
     "node_procs_": 50,
+    "node_sockstat_": 50,
+    "node_filefd_": 500,
+    "node_entropy_": 256,
+    "node_netstat_Tcp_CurrEstab": 20,
+    "node_arp_entries": 2,
     "node_load": 0.5,
     "node_disk_io_now": 100,
 }

@@ -1,6 +1,7 @@
 """Debian's prometheus-node-exporter in a process of its own, to compare with."""
 
 import contextlib
+import re
 import subprocess
 import time
 import urllib.error
@@ -27,6 +28,15 @@ def node_exporter(*flags: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+def node_exporter_version() -> tuple[int, ...]:
+    """Like (1, 11), of the node_exporter that the tests run. Skips the test where there is none."""
+    done = subprocess.run([require("node_exporter"), "--version"], capture_output=True, text=True, check=True)
+    match = re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr)
+    if match is None:
+        raise AssertionError(f"node_exporter --version says no version: {done.stdout}")
+    return int(match[1]), int(match[2])
 
 
 def wait_until_it_answers(url: str) -> None:

@@ -1,0 +1,67 @@
+"""The connection tracking table: how full it is, and what was done with it (nf_conntrack's files in /proc)."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from exporter.collectors.lines import integers, parse_lines
+from exporter.errors import NoDataError
+from exporter.roots import Roots, read_text
+from exposition.writer import Family
+
+# Column of /proc/net/stat/nf_conntrack -> help.
+_STATISTICS = {
+    "drop": "Number of packets dropped due to conntrack failure.",
+    "early_drop": "Number of dropped conntrack entries to make room for new ones, if maximum table size was reached.",
+    "found": "Number of searched entries which were successful.",
+    "ignore": "Number of packets seen which are already connected to a conntrack entry.",
+    "insert": "Number of entries inserted into the list.",
+    "insert_failed": "Number of entries for which list insertion was attempted but failed.",
+    "invalid": "Number of packets seen which can not be tracked.",
+    "search_restart": "Number of conntrack table lookups which had to be restarted due to hashtable resizes.",
+}
+_ENTRIES_HELP = "Number of currently allocated flow entries for connection tracking."
+
+
+class ConntrackCollector:
+    """`node_nf_conntrack_*`."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._settings = roots.procfs / "sys/net/netfilter"
+        self._statistics = roots.procfs / "net/stat/nf_conntrack"
+
+    def collect(self) -> Iterator[Family]:
+        """See registry.Collector."""
+        try:
+            entries = _number(self._settings / "nf_conntrack_count")
+            limit = _number(self._settings / "nf_conntrack_max")
+        except FileNotFoundError as error:
+            raise NoDataError(f"connections are not tracked: {error}") from error
+        yield Family.single("node_nf_conntrack_entries", "gauge", _ENTRIES_HELP, entries)
+        yield Family.single(
+            "node_nf_conntrack_entries_limit", "gauge", "Maximum size of connection tracking table.", limit
+        )
+        try:
+            sums = self._sums()
+        except FileNotFoundError:
+            # Kernels built without CONFIG_NF_CONNTRACK_PROCFS; the table's size is worth having all the same.
+            return
+        for column, text in _STATISTICS.items():
+            yield Family.single(f"node_nf_conntrack_stat_{column}", "gauge", text, sums[column])
+
+    def _sums(self) -> dict[str, int]:
+        """The statistics summed over the CPUs, each of which has a line of hexadecimal numbers."""
+        header = read_text(self._statistics).partition("\n")[0].split()
+        missing = _STATISTICS.keys() - set(header)
+        if missing:
+            raise ValueError(f"{self._statistics}, line 1: no column {min(missing)!r}")
+        rows = parse_lines(self._statistics, partial(integers, count=len(header), base=16), header=1)
+        return {column: sum(row[header.index(column)] for row in rows) for column in _STATISTICS}
+
+
+def _number(path: Path) -> int:
+    text = read_text(path)
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

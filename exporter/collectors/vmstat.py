@@ -1,0 +1,31 @@
+"""Counters of the virtual memory (/proc/vmstat), those that the option `fields` names."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from exporter.filters import Filter
+from exporter.roots import Roots, read_text
+from exposition.writer import Family
+
+
+class VmstatOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of the vmstat collector."""
+
+    fields: str = "^(oom_kill|pgpg|pswp|pg.*fault).*"
+
+
+class VmstatCollector:
+    """`node_vmstat_*`."""
+
+    def __init__(self, roots: Roots, options: VmstatOptions) -> None:
+        self._vmstat = roots.procfs / "vmstat"
+        self._fields = Filter(include=options.fields)
+
+    def collect(self) -> Iterator[Family]:
+        """See registry.Collector."""
+        for line in read_text(self._vmstat).splitlines():
+            field, _, number = line.partition(" ")
+            if self._fields.allows(field):
+                help_text = f"/proc/vmstat information field {field}."
+                yield Family.single(f"node_vmstat_{field}", "unknown", help_text, int(number))
