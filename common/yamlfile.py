@@ -5,7 +5,8 @@ msgspec refuses, its path (`$.scrape_configs[0]`) is followed back to the line. 
 just the first: what was refused is taken out and the rest is tried again.
 
 Scalars reach msgspec as the text that stands in the file, since `replacement: 1` and a label value `on` are
-strings to Prometheus; fields of other types convert from it. A key without a value counts as not given.
+strings to Prometheus; fields of other types convert from it, also from YAML 1.1's `yes` and `0x1F`, which Go's
+yaml.v2 takes. A key without a value counts as not given.
 """
 
 import re
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _REFUSAL = re.compile(r"(?P<reason>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_WORDS = {"true": ("y", "yes", "on"), "false": ("n", "no", "off")}
+_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -61,6 +64,7 @@ class _Node:
     line: int
     key_path: str
     value: "str | dict[str, _Node] | list[_Node] | None"
+    quoted: bool = False
 
     def plain(self) -> Any:
         match self.value:
@@ -137,12 +141,30 @@ def _convert(root: _Node, type_: type[T], report: Callable[..., None]) -> T | No
         elif missing := _MISSING.fullmatch(reason):
             if _join(node.key_path, missing[1]) not in taken_out:
                 report(node, f"the key `{missing[1]}` is missing")
+        elif (respelled := _respelled(node, reason)) is not None:
+            node.value = respelled
+            continue
         else:
             report(node, _plain_words(reason))
         if len(trail) == 1:
             return None
         taken_out.add(trail[-1].key_path)
         trail[-2].discard(trail[-1])
+
+
+def _respelled(node: _Node, reason: str) -> str | None:
+    """The text of a scalar as msgspec understands it, where the field's type allows what YAML 1.1 makes of it."""
+    text = node.value
+    if not isinstance(text, str) or node.quoted:
+        return None
+    if reason.startswith("Expected `bool"):
+        return next((word for word, spellings in _WORDS.items() if text.lower() in spellings), None)
+    if reason.startswith(("Expected `int", "Expected `float")) and _INTEGER.fullmatch(text):
+        digits = text.replace("_", "").lower()
+        octal = digits.lstrip("+-").startswith("0") and digits.lstrip("+-").isdigit()
+        spelled = str(int(digits, 8 if octal else 0))
+        return spelled if spelled != text else None
+    return None
 
 
 def _follow(root: _Node, path: str) -> list[_Node]:
@@ -162,7 +184,8 @@ def _join(key_path: str, key: str) -> str:
 
 def _plain_words(reason: str) -> str:
     words = {"object": "a mapping", "array": "a list", "str": "text", "int": "a whole number", "float": "a number",
-             "bool": "true or false"}  # fmt: skip
+             "bool": "true or false", "null": "nothing"}  # fmt: skip
+    reason = reason.replace(" | null`", "`")
     return re.sub(r"`(\w+)`", lambda name: words.get(name[1], name[0]), reason).replace("Expected", "expected")
 
 
@@ -212,4 +235,5 @@ def _build(loader: Any, node: yaml.Node, key_path: str, report: Callable[..., No
         items = [_build(loader, item, f"{key_path}[{index}]", report) for index, item in enumerate(node.value)]
         return _Node(line, key_path, items)
     is_null = node.tag == "tag:yaml.org,2002:null"
-    return _Node(line, key_path, None if is_null else node.value)
+    quoted = isinstance(node, yaml.ScalarNode) and bool(node.style)
+    return _Node(line, key_path, None if is_null else node.value, quoted)

@@ -7,29 +7,38 @@ Paths in a file are relative to it. Without a file, the default config of the pa
 of this process put in.
 """
 
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
-from common.yamlfile import Duration, Problem, loads, read_text
+from common.yamlfile import ConfigError, Duration, Problem, loads, read_text
+from fleetwatch.config_sections import (
+    AlertingConfig,
+    ExemplarsConfig,
+    OTLPConfig,
+    RemoteReadConfig,
+    RemoteWriteConfig,
+    RuntimeConfig,
+    TracingConfig,
+    TSDBConfig,
+    name_problems,
+)
+from fleetwatch.config_shown import shown
 from fleetwatch.errors import StartError
 from fleetwatch.listen import shown_address, split_address
-from scraper.config import ScrapeSettings
+from scraper.config import ScrapeConfig, ScrapeSettings
 from scraper.config_checks import check as check_scraping
 from scraper.config_checks import ignored_keys as ignored_scrape_keys
+from scraper.config_checks import pattern_problems
+from scraper.config_files import matching_files, read_job_files
+from scraper.config_references import reference_problems
+from scraper.external_labels import expand
 
 _SHIPPED_LISTEN_ADDRESS = "localhost:9090"
-SECRET = "<secret>"
-"""What stands in a shown config in place of a secret, as in Prometheus."""
-_SECRET_KEYS = frozenset(("password", "credentials", "bearer_token", "client_secret", "secret_key", "secrets"))
-_PRIVATE_KEY = "PRIVATE KEY-----"
-_URL_PASSWORD = re.compile(r"(://[^/@\s:]+:)[^/@\s]+@")
 _IGNORED_SECTIONS = ("rule_files", "alerting", "remote_write", "remote_read", "tracing", "otlp", "runtime")
 
 
@@ -39,8 +48,8 @@ class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     path: str = "data"
     retention: Duration = Duration(15 * 24 * 3600 * 1000)
     # Known to Prometheus, not acted on.
-    tsdb: Any = None
-    exemplars: Any = None
+    tsdb: TSDBConfig | None = None
+    exemplars: ExemplarsConfig | None = None
 
 
 class ExporterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,18 +64,21 @@ class Config(ScrapeSettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     storage: StorageConfig = StorageConfig()
     exporter: ExporterConfig | None = None
     # Known to Prometheus, not acted on.
-    rule_files: Any = None
-    alerting: Any = None
-    remote_write: Any = None
-    remote_read: Any = None
-    tracing: Any = None
-    otlp: Any = None
-    runtime: Any = None
+    rule_files: tuple[str, ...] = ()
+    alerting: AlertingConfig | None = None
+    remote_write: tuple[RemoteWriteConfig, ...] = ()
+    remote_read: tuple[RemoteReadConfig, ...] = ()
+    tracing: TracingConfig | None = None
+    otlp: OTLPConfig | None = None
+    runtime: RuntimeConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A config, the directory that its paths are relative to, and its YAML as it may be shown, secrets masked."""
+    """A config, the directory that its paths are relative to, and its YAML as it may be shown, secrets masked.
+
+    `config.scrape_configs` has the jobs of `scrape_config_files` too, and the external labels are expanded.
+    """
 
     config: Config
     directory: Path
@@ -74,8 +86,13 @@ class LoadedConfig:
 
 
 def load_config(path: Path) -> LoadedConfig:
-    """Read a file. Raises ConfigError with everything that is wrong in it."""
+    """Read a file and those of its `scrape_config_files`. Raises ConfigError with everything that is wrong in them."""
     return _loaded(read_text(path), str(path), path.parent)
+
+
+def check_config(path: Path) -> LoadedConfig:
+    """Like `load_config`, but the other files that it names have to be there and be sound as well."""
+    return _loaded(read_text(path), str(path), path.parent, references=True)
 
 
 def default_config(listen_address: str) -> LoadedConfig:
@@ -84,33 +101,48 @@ def default_config(listen_address: str) -> LoadedConfig:
     return _loaded(text.replace(_SHIPPED_LISTEN_ADDRESS, shown_address(listen_address)), "the default config", Path())
 
 
-def _loaded(text: str, name: str, directory: Path) -> LoadedConfig:
-    config = loads(text, Config, _check, name=name)
-    return LoadedConfig(config, directory, yaml.safe_dump(_masked(yaml.safe_load(text)), sort_keys=False))
+def _loaded(text: str, name: str, directory: Path, references: bool = False) -> LoadedConfig:
+    more_jobs: list[ScrapeConfig] = []
+    more_problems: list[str] = []
 
+    def check(config: Config) -> Iterator[Problem]:
+        def check_references(jobs: Iterable[ScrapeConfig], directory: Path) -> Iterator[Problem]:
+            return reference_problems(jobs, config.global_, directory) if references else iter(())
 
-def _masked(document: Any) -> Any:
-    if isinstance(document, dict):
-        return {
-            key: SECRET if key in _SECRET_KEYS and value is not None else _masked(value)
-            for key, value in document.items()
-        }
-    if isinstance(document, list):
-        return [_masked(item) for item in document]
-    if isinstance(document, str):
-        return SECRET if _PRIVATE_KEY in document else _URL_PASSWORD.sub(rf"\1{SECRET}@", document)
-    return document
+        own = list(_problems(config))
+        yield from own
+        found = read_job_files(config, directory, check_references)
+        more_jobs.extend(found.jobs)
+        more_problems.extend(found.problems)
+        if references and not own:
+            yield from check_references(config.scrape_configs, directory)
+            yield from _rule_file_problems(config, directory)
+
+    try:
+        config = loads(text, Config, check, name=name)
+    except ConfigError as error:
+        raise ConfigError(error.problems + more_problems) from error
+    if more_problems:
+        raise ConfigError(more_problems)
+    labels = expand(config.global_.external_labels, os.environ)
+    config = msgspec.structs.replace(
+        config,
+        global_=msgspec.structs.replace(config.global_, external_labels=labels),
+        scrape_configs=(*config.scrape_configs, *more_jobs),
+    )
+    return LoadedConfig(config, directory, shown(text))
 
 
 def ignored_keys(config: Config) -> list[str]:
     """Key paths of what Prometheus knows, and the file gives, but Fleetwatch does not act on."""
-    found = [section for section in _IGNORED_SECTIONS if getattr(config, section) is not None]
+    found = [section for section in _IGNORED_SECTIONS if getattr(config, section)]
     found += [f"storage.{key}" for key in ("tsdb", "exemplars") if getattr(config.storage, key) is not None]
     return found + ignored_scrape_keys(config)
 
 
-def _check(config: Config) -> Iterator[Problem]:
+def _problems(config: Config) -> Iterator[Problem]:
     yield from check_scraping(config)
+    yield from _problems_of_ignored_sections(config)
     if config.storage.retention <= 0:
         yield Problem("storage.retention", "must be longer than 0")
     if config.exporter is not None:
@@ -118,3 +150,24 @@ def _check(config: Config) -> Iterator[Problem]:
             split_address(config.exporter.listen_address)
         except StartError as error:
             yield Problem("exporter.listen_address", str(error))
+
+
+def _problems_of_ignored_sections(config: Config) -> Iterator[Problem]:
+    legacy_names = config.global_.metric_name_validation_scheme == "legacy"
+    yield from pattern_problems(config.rule_files, "rule_files")
+    if config.alerting is not None:
+        yield from config.alerting.problems(legacy_names)
+    for key, remotes in (("remote_write", config.remote_write), ("remote_read", config.remote_read)):
+        yield from name_problems(remotes, key)
+        for index, remote in enumerate(remotes):
+            yield from remote.problems(f"{key}[{index}]", legacy_names)
+    if config.tracing is not None:
+        yield from config.tracing.problems()
+    if config.otlp is not None:
+        yield from config.otlp.problems(legacy_names)
+
+
+def _rule_file_problems(config: Config, directory: Path) -> Iterator[Problem]:
+    for index, pattern in enumerate(config.rule_files):
+        if "*" not in pattern and not matching_files(pattern, directory):
+            yield Problem(f"rule_files[{index}]", f"there is no file {directory / pattern}")

@@ -1,19 +1,17 @@
 """The scraper's part of the config file: `global`, `scrape_configs`, with Prometheus's keys and defaults.
 
 A duration or limit of 0 means "not given" and is inherited from `global`, as in Prometheus; `resolve` fills such
-values in. Keys that Prometheus knows and Fleetwatch does not act on are accepted, and `ignored_keys` lists them.
-`check` finds what types alone cannot say.
+values in. Keys that Prometheus knows and Fleetwatch does not act on are read with their types and then left alone.
+What types alone cannot say, and which keys do nothing, is found by scraper.config_checks.
 """
 
 import re
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 
 from common.yamlfile import Duration
-from scraper.discovery.file import FileSDConfig
-from scraper.discovery.static import StaticConfig
-from scraper.http_config import HTTPConfig
+from scraper.discovery_config import DiscoveryConfig
 from scraper.relabel import RelabelConfig
 
 ScrapeProtocol = Literal[
@@ -21,6 +19,7 @@ ScrapeProtocol = Literal[
 ]
 NameScheme = Literal["", "legacy", "utf8"]
 EscapingScheme = Literal["", "allow-utf-8", "underscores", "dots", "values"]
+SampleLimitAction = Literal["fail", "keep_known"]
 
 DEFAULT_PROTOCOLS: tuple[ScrapeProtocol, ...] = (
     "OpenMetricsText1.0.0",
@@ -76,17 +75,21 @@ class GlobalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: NameScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""
+    extra_scrape_metrics: bool = False
     # Known to Prometheus, not acted on.
-    query_log_file: Any = None
-    scrape_failure_log_file: Any = None
-    scrape_native_histograms: Any = None
-    convert_classic_histograms_to_nhcb: Any = None
-    always_scrape_classic_histograms: Any = None
-    extra_scrape_metrics: Any = None
+    query_log_file: str = ""
+    scrape_failure_log_file: str = ""
+    scrape_native_histograms: bool | None = None
+    convert_classic_histograms_to_nhcb: bool = False
+    always_scrape_classic_histograms: bool = False
 
 
-class ScrapeConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One job of `scrape_configs`."""
+class ScrapeConfig(DiscoveryConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One job of `scrape_configs`.
+
+    `sample_limit_action` is Fleetwatch's own: over the sample_limit, `fail` the scrape as Prometheus does, or
+    `keep_known` series and refuse new ones.
+    """
 
     job_name: str
     honor_labels: bool = False
@@ -102,6 +105,7 @@ class ScrapeConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     enable_compression: bool = True
     body_size_limit: ByteSize = ByteSize(0)
     sample_limit: int = 0
+    sample_limit_action: SampleLimitAction = "fail"
     target_limit: int = 0
     label_limit: int = 0
     label_name_length_limit: int = 0
@@ -109,46 +113,16 @@ class ScrapeConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: NameScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""
+    extra_scrape_metrics: bool | None = None
     relabel_configs: tuple[RelabelConfig, ...] = ()
     metric_relabel_configs: tuple[RelabelConfig, ...] = ()
-    static_configs: tuple[StaticConfig, ...] = ()
-    file_sd_configs: tuple[FileSDConfig, ...] = ()
     # Known to Prometheus, not acted on.
-    scrape_failure_log_file: Any = None
-    scrape_native_histograms: Any = None
-    convert_classic_histograms_to_nhcb: Any = None
-    always_scrape_classic_histograms: Any = None
-    extra_scrape_metrics: Any = None
-    native_histogram_bucket_limit: Any = None
-    native_histogram_min_bucket_factor: Any = None
-    azure_sd_configs: Any = None
-    consul_sd_configs: Any = None
-    digitalocean_sd_configs: Any = None
-    dns_sd_configs: Any = None
-    docker_sd_configs: Any = None
-    dockerswarm_sd_configs: Any = None
-    ec2_sd_configs: Any = None
-    eureka_sd_configs: Any = None
-    gce_sd_configs: Any = None
-    hetzner_sd_configs: Any = None
-    http_sd_configs: Any = None
-    ionos_sd_configs: Any = None
-    kubernetes_sd_configs: Any = None
-    kuma_sd_configs: Any = None
-    lightsail_sd_configs: Any = None
-    linode_sd_configs: Any = None
-    marathon_sd_configs: Any = None
-    nerve_sd_configs: Any = None
-    nomad_sd_configs: Any = None
-    openstack_sd_configs: Any = None
-    ovhcloud_sd_configs: Any = None
-    puppetdb_sd_configs: Any = None
-    scaleway_sd_configs: Any = None
-    serverset_sd_configs: Any = None
-    stackit_sd_configs: Any = None
-    triton_sd_configs: Any = None
-    uyuni_sd_configs: Any = None
-    vultr_sd_configs: Any = None
+    scrape_failure_log_file: str = ""
+    scrape_native_histograms: bool | None = None
+    convert_classic_histograms_to_nhcb: bool | None = None
+    always_scrape_classic_histograms: bool | None = None
+    native_histogram_bucket_limit: int = 0
+    native_histogram_min_bucket_factor: float = 0
 
 
 class ScrapeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -156,7 +130,7 @@ class ScrapeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     global_: GlobalConfig = msgspec.field(name="global", default_factory=GlobalConfig)
     scrape_configs: tuple[ScrapeConfig, ...] = ()
-    scrape_config_files: Any = None
+    scrape_config_files: tuple[str, ...] = ()
 
 
 def resolve(job: ScrapeConfig, defaults: GlobalConfig) -> ScrapeConfig:
@@ -172,6 +146,9 @@ def resolve(job: ScrapeConfig, defaults: GlobalConfig) -> ScrapeConfig:
         scrape_protocols=job.scrape_protocols or defaults.scrape_protocols or DEFAULT_PROTOCOLS,
         metric_name_validation_scheme=scheme,
         metric_name_escaping_scheme=job.metric_name_escaping_scheme or inherited_escaping or by_scheme,
+        extra_scrape_metrics=(
+            defaults.extra_scrape_metrics if job.extra_scrape_metrics is None else job.extra_scrape_metrics
+        ),
         **{key: getattr(job, key) or getattr(defaults, key) for key in LIMIT_KEYS},
     )
 

@@ -1,13 +1,17 @@
 """What types alone cannot say about a config, and which keys of it do nothing."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from common.labels import is_legacy_label_name
 from common.yamlfile import Problem
 from scraper.config import LIMIT_KEYS, GlobalConfig, ScrapeConfig, ScrapeSettings, effective_interval, resolve
-from scraper.discovery.file import FILE_PATTERN
-from scraper.http_config import IGNORED_HTTP_KEYS, http_problems
+from scraper.discovery_config import discovery_problems, unread_discovery
+from scraper.http_config import http_problems
 from scraper.relabel import relabel_problems
+
+PATTERN = re.compile(r"[^*]*(\*[^/]*)?")
+"""What `rule_files` and `scrape_config_files` may hold: a `*` in the file name at most."""
 
 _IGNORED_GLOBAL_KEYS = (
     "query_log_file",
@@ -15,41 +19,53 @@ _IGNORED_GLOBAL_KEYS = (
     "scrape_native_histograms",
     "convert_classic_histograms_to_nhcb",
     "always_scrape_classic_histograms",
-    "extra_scrape_metrics",
 )
 _IGNORED_JOB_KEYS = (
     *(key for key in _IGNORED_GLOBAL_KEYS if key != "query_log_file"),
     "native_histogram_bucket_limit",
     "native_histogram_min_bucket_factor",
-    *IGNORED_HTTP_KEYS,
-    *(key for key in ScrapeConfig.__struct_fields__ if key.endswith("_sd_configs") and key not in ("file_sd_configs",)),
 )
 
 
 def check(settings: ScrapeSettings) -> Iterator[Problem]:
     """Everything that is wrong with the settings, each with its key path."""
-    defaults = settings.global_
-    yield from _global_problems(defaults)
-    seen: set[str] = set()
-    for index, job in enumerate(settings.scrape_configs):
+    yield from _global_problems(settings.global_)
+    yield from pattern_problems(settings.scrape_config_files, "scrape_config_files")
+    yield from check_jobs(settings.scrape_configs, settings.global_, {}, "this file")
+
+
+def check_jobs(
+    jobs: Iterable[ScrapeConfig], defaults: GlobalConfig, named: dict[str, str], name: str
+) -> Iterator[Problem]:
+    """Everything that is wrong with the `scrape_configs` of a file.
+
+    `named` says for each job name which file has it; the jobs of this one are added under `name`.
+    """
+    for index, job in enumerate(jobs):
         path = f"scrape_configs[{index}]"
         if not job.job_name:
             yield Problem(f"{path}.job_name", "is empty: every job needs a name")
-        elif job.job_name in seen:
-            yield Problem(f"{path}.job_name", f"there is another job of the name {job.job_name!r}")
-        seen.add(job.job_name)
+        elif job.job_name in named:
+            where = "" if named[job.job_name] == name else f" in {named[job.job_name]}"
+            yield Problem(f"{path}.job_name", f"there is another job of the name {job.job_name!r}{where}")
+        named.setdefault(job.job_name, name)
         yield from _job_problems(job, defaults, path)
+
+
+def pattern_problems(patterns: Iterable[str], key: str) -> Iterator[Problem]:
+    """What is wrong with a list of file patterns."""
+    for index, pattern in enumerate(patterns):
+        if not PATTERN.fullmatch(pattern):
+            yield Problem(f"{key}[{index}]", f"{pattern!r} may have a * in the file name only")
 
 
 def ignored_keys(settings: ScrapeSettings) -> list[str]:
     """Key paths of what Prometheus knows, and the file gives, but Fleetwatch does not act on."""
-    found = [f"global.{key}" for key in _IGNORED_GLOBAL_KEYS if getattr(settings.global_, key) is not None]
-    if settings.scrape_config_files is not None:
-        found.append("scrape_config_files")
+    found = [f"global.{key}" for key in _IGNORED_GLOBAL_KEYS if getattr(settings.global_, key)]
     for index, job in enumerate(settings.scrape_configs):
         path = f"scrape_configs[{index}]"
-        found += [f"{path}.{key}" for key in _IGNORED_JOB_KEYS if getattr(job, key) is not None]
-        found += [f"{path}.tls_config.{key}" for key in ("cert", "key") if getattr(job.tls_config, key)]
+        found += [f"{path}.{key}" for key in _IGNORED_JOB_KEYS if getattr(job, key)]
+        found += [f"{path}.{key}" for key in unread_discovery(job)]
         if "PrometheusProto" in (job.scrape_protocols or ()):
             found.append(f"{path}.scrape_protocols: PrometheusProto")
     return found
@@ -77,19 +93,9 @@ def _job_problems(job: ScrapeConfig, defaults: GlobalConfig, path: str) -> Itera
     yield from http_problems(job, path)
     yield from relabel_problems(job.relabel_configs, f"{path}.relabel_configs", legacy_names)
     yield from relabel_problems(job.metric_relabel_configs, f"{path}.metric_relabel_configs", legacy_names)
-    if not job.relabel_configs:  # with relabelling, an address may be a whole URL that is taken apart
-        for number, static in enumerate(job.static_configs):
-            for address in static.targets:
-                if "/" in address:
-                    where = f"{path}.static_configs[{number}].targets"
-                    yield Problem(where, f"{address!r} is not a host and port: leave out scheme and path")
-    for number, file_sd in enumerate(job.file_sd_configs):
-        where = f"{path}.file_sd_configs[{number}].files"
-        if not file_sd.files:
-            yield Problem(where, "names no files")
-        for pattern in file_sd.files:
-            if not FILE_PATTERN.fullmatch(pattern):
-                yield Problem(where, f"{pattern!r} must end in .json, .yml or .yaml, with a * in the file name at most")
+    yield from discovery_problems(job, path, relabelled=bool(job.relabel_configs))
+    if job.native_histogram_bucket_limit < 0:
+        yield Problem(f"{path}.native_histogram_bucket_limit", "is negative: 0 means no limit")
 
 
 def _protocol_problems(config: GlobalConfig | ScrapeConfig, path: str) -> Iterator[Problem]:

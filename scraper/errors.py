@@ -2,6 +2,8 @@
 
 ScraperError                root
 +-- TargetError             discovered labels make no target: no address, a bad interval, ...
++-- RequestError            an HTTP request got no complete answer: connection, TLS, time, credentials
+|   +-- BodyTooLargeError   the answer has more bytes than was allowed
 +-- ScrapeError             one scrape failed: connection, status, timeout, limits, format; recorded, not raised
     +-- ScrapeLimitError    one of the job's limits was exceeded
 """
@@ -15,6 +17,14 @@ class ScraperError(FleetwatchError):
 
 class TargetError(ScraperError):
     """Discovered labels make no target; the message says what is wrong with them."""
+
+
+class RequestError(ScraperError):
+    """An HTTP request got no complete answer. The message names method and URL, and what went wrong."""
+
+
+class BodyTooLargeError(RequestError):
+    """The answer's body, decompressed, has more bytes than was allowed."""
 
 
 class ScrapeError(ScraperError):

@@ -1,23 +1,38 @@
-"""The `http_config` part of a job: how a target is reached (prometheus/common config.HTTPClientConfig)."""
+"""The `http_config` part of a config: how a server is reached (prometheus/common config.HTTPClientConfig)."""
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from common.yamlfile import Problem
-from scraper.errors import ScraperError
+from scraper.http_url import url_problem
 
 TLSVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
-_TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
-    "TLS10": ssl.TLSVersion.TLSv1,
-    "TLS11": ssl.TLSVersion.TLSv1_1,
-    "TLS12": ssl.TLSVersion.TLSv1_2,
-    "TLS13": ssl.TLSVersion.TLSv1_3,
-}
+_RESERVED_HEADERS = frozenset(
+    {
+        "authorization",
+        "host",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "user-agent",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "www-authenticate",
+        "accept-encoding",
+        "x-prometheus-remote-write-version",
+        "x-prometheus-remote-read-version",
+        "x-prometheus-scrape-timeout-seconds",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-content-sha256",
+    }
+)
 
 
 class BasicAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,7 +53,7 @@ class Authorization(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class TLSConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`tls_config`: whom to trust, and who to be."""
+    """`tls_config`: whom to trust, and who to be; certificates and key as PEM, in place or in files."""
 
     ca: str = ""
     cert: str = ""
@@ -52,30 +67,51 @@ class TLSConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     max_version: TLSVersion | None = None
 
 
-class HTTPConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys of `http_config`, which stand inline in a scrape config."""
+class ProxyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The keys that say which proxy to go through; they stand inline in `http_config` and in `oauth2`."""
+
+    proxy_url: str | None = None
+    no_proxy: str = ""
+    proxy_from_environment: bool = False
+    proxy_connect_header: dict[str, tuple[str, ...]] = {}
+
+
+class OAuth2(ProxyConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`oauth2`: a bearer token by the client credentials grant (RFC 6749, 4.4)."""
+
+    client_id: str = ""
+    client_secret: str = ""
+    client_secret_file: str = ""
+    scopes: tuple[str, ...] = ()
+    token_url: str = ""
+    endpoint_params: dict[str, str] = {}
+    tls_config: TLSConfig = TLSConfig()
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of `http_headers`: each value, secret and file makes a header of its own."""
+
+    values: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class HTTPConfig(ProxyConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The keys of `http_config`, which stand inline in a scrape config. `enable_http2` is without effect."""
 
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     bearer_token: str = ""
     bearer_token_file: str = ""
     tls_config: TLSConfig = TLSConfig()
     follow_redirects: bool = True
     enable_http2: bool = True
-    proxy_url: str = ""
-    # Known to Prometheus, not acted on.
-    oauth2: Any = None
-    no_proxy: Any = None
-    proxy_from_environment: Any = None
-    proxy_connect_header: Any = None
-    http_headers: Any = None
-
-
-IGNORED_HTTP_KEYS = ("oauth2", "no_proxy", "proxy_from_environment", "proxy_connect_header", "http_headers")
+    http_headers: dict[str, Header] = {}
 
 
 def http_problems(config: HTTPConfig, key_path: str) -> Iterator[Problem]:
-    """What is wrong beyond the types of the fields."""
+    """What is wrong beyond the types of the fields, as far as can be said without looking at files."""
     methods = [
         key
         for key in ("basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file")
@@ -91,34 +127,56 @@ def http_problems(config: HTTPConfig, key_path: str) -> Iterator[Problem]:
         yield from _not_both(config.authorization, path, "credentials", "credentials_file")
         if config.authorization.type.strip().lower() == "basic":
             yield Problem(f"{path}.type", "for basic authentication use basic_auth instead")
-    tls, path = config.tls_config, f"{key_path}.tls_config"
-    for in_place, in_file in (("ca", "ca_file"), ("cert", "cert_file"), ("key", "key_file")):
-        yield from _not_both(tls, path, in_place, in_file)
-    if bool(tls.cert or tls.cert_file) != bool(tls.key or tls.key_file):
-        yield Problem(path, "a client certificate needs both cert_file and key_file")
+    if config.oauth2 is not None:
+        yield from _oauth2_problems(config.oauth2, f"{key_path}.oauth2")
+    yield from _tls_problems(config.tls_config, f"{key_path}.tls_config")
+    yield from _proxy_problems(config, key_path)
+    for name in config.http_headers:
+        if name.lower() in _RESERVED_HEADERS:
+            yield Problem(f"{key_path}.http_headers.{name}", "this header is not free to be set")
+
+
+def http_file_problems(config: HTTPConfig, directory: Path, key_path: str) -> Iterator[Problem]:
+    """Files that are missing now, of those that Prometheus's check of a config looks for too."""
+    named = []
+    if config.authorization is not None:
+        named.append(("authorization.credentials_file", config.authorization.credentials_file))
+    named.append(("bearer_token_file", config.bearer_token_file))
+    named += [(f"tls_config.{key}", getattr(config.tls_config, key)) for key in ("cert_file", "key_file")]
+    for key, name in named:
+        if name and not (directory / name).exists():
+            yield Problem(f"{key_path}.{key}", f"there is no file {directory / name}")
+
+
+def _oauth2_problems(config: OAuth2, key_path: str) -> Iterator[Problem]:
+    for key in ("client_id", "token_url"):
+        if not getattr(config, key):
+            yield Problem(f"{key_path}.{key}", "is missing: oauth2 needs it")
+    yield from _not_both(config, key_path, "client_secret", "client_secret_file")
+    yield from _tls_problems(config.tls_config, f"{key_path}.tls_config")
+    yield from _proxy_problems(config, key_path)
+
+
+def _tls_problems(config: TLSConfig, key_path: str) -> Iterator[Problem]:
+    for key in ("ca", "cert", "key"):
+        yield from _not_both(config, key_path, key, f"{key}_file")
+    if bool(config.cert or config.cert_file) != bool(config.key or config.key_file):
+        yield Problem(key_path, "a client certificate needs both cert_file and key_file")
+
+
+def _proxy_problems(config: ProxyConfig, key_path: str) -> Iterator[Problem]:
+    if config.proxy_url and (reason := url_problem(config.proxy_url)):
+        yield Problem(f"{key_path}.proxy_url", f"is not a URL: {reason}")
+    if config.proxy_connect_header and not (config.proxy_url or config.proxy_from_environment):
+        yield Problem(f"{key_path}.proxy_connect_header", "needs proxy_url or proxy_from_environment")
+    if config.proxy_from_environment and config.proxy_url:
+        yield Problem(f"{key_path}.proxy_url", "only one of proxy_url and proxy_from_environment can be given")
+    if config.no_proxy and config.proxy_from_environment:
+        yield Problem(f"{key_path}.no_proxy", "only one of no_proxy and proxy_from_environment can be given")
+    elif config.no_proxy and config.proxy_url is None:
+        yield Problem(f"{key_path}.no_proxy", "needs proxy_url")
 
 
 def _not_both(struct: msgspec.Struct, key_path: str, first: str, second: str) -> Iterator[Problem]:
     if getattr(struct, first) and getattr(struct, second):
         yield Problem(f"{key_path}.{second}", f"only one of {first} and {second} can be given")
-
-
-def ssl_context(config: TLSConfig, directory: Path) -> ssl.SSLContext:
-    """The TLS settings of a job; files are relative to `directory`. Raises ScraperError where they are unusable."""
-    try:
-        context = ssl.create_default_context(
-            cafile=directory / config.ca_file if config.ca_file else None, cadata=config.ca or None
-        )
-        if config.cert_file:
-            context.load_cert_chain(directory / config.cert_file, directory / config.key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(filter(None, (config.ca_file, config.cert_file, config.key_file)))
-        raise ScraperError(f"tls_config: {files or 'ca'} cannot be used: {error}") from error
-    if config.min_version:
-        context.minimum_version = _TLS_VERSIONS[config.min_version]
-    if config.max_version:
-        context.maximum_version = _TLS_VERSIONS[config.max_version]
-    if config.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -13,6 +13,7 @@ from scraper.client import JobClient, open_session
 from scraper.clock import Clock, SystemClock
 from scraper.config import ScrapeSettings, resolve
 from scraper.departures import Departures
+from scraper.discovery.metrics import DiscoveryMetrics
 from scraper.discovery.watch import DirectoryWatcher
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
@@ -79,12 +80,14 @@ class ScrapeManager:
         self._clock = clock or SystemClock()
         self._departures = Departures(self._clock)
         self._watcher = DirectoryWatcher()
+        registry = registry or CollectorRegistry()
         self._context = PoolContext(
             store=store,
             clock=self._clock,
-            metrics=ScrapeMetrics(registry or CollectorRegistry()),
+            metrics=ScrapeMetrics(registry),
             departures=self._departures,
             watcher=self._watcher,
+            discovery=DiscoveryMetrics(registry),
             offset_seed=offset_seed,
         )
         self._session: aiohttp.ClientSession | None = None

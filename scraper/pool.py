@@ -18,8 +18,9 @@ from scraper.client import JobClient, TargetClient
 from scraper.clock import Clock
 from scraper.config import ScrapeConfig
 from scraper.departures import Departures
+from scraper.discovery.metrics import DiscoveryMetrics
 from scraper.discovery.model import TargetGroup
-from scraper.discovery.sources import SourceConfig, discoverer, source_configs
+from scraper.discovery.sources import SD_CONFIGS, SourceConfig, discoverer, source_configs
 from scraper.discovery.watch import DirectoryWatcher
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
@@ -43,17 +44,20 @@ class PoolContext:
     metrics: ScrapeMetrics
     departures: Departures
     watcher: DirectoryWatcher
+    discovery: DiscoveryMetrics
     offset_seed: str
 
 
 class _Source:
     """A discoverer at work: its task and what it published last, None before that."""
 
-    def __init__(self, config: SourceConfig, directory: Path, pool: "ScrapePool", watcher: DirectoryWatcher) -> None:
+    def __init__(self, config: SourceConfig, directory: Path, pool: "ScrapePool", context: PoolContext) -> None:
         self.config = config
         self.groups: Sequence[TargetGroup] | None = None
         self._pool = pool
-        self.task = asyncio.create_task(discoverer(config, directory, watcher).run(self._publish))
+        self.task = asyncio.create_task(
+            discoverer(config, directory, context.watcher, context.discovery).run(self._publish)
+        )
         self.task.add_done_callback(self._report_crash)
 
     def _publish(self, groups: Sequence[TargetGroup]) -> None:
@@ -127,7 +131,7 @@ class ScrapePool:
             same = next((source for source in old if source.config == config), None)
             if same is not None:
                 old.remove(same)
-            self._sources.append(same or _Source(config, self._directory, self, self._context.watcher))
+            self._sources.append(same or _Source(config, self._directory, self, self._context))
         for source in old:
             source.task.cancel()
 
@@ -197,5 +201,10 @@ class ScrapePool:
 def _scraping_part(job: ScrapeConfig) -> ScrapeConfig:
     """The job without what only decides which targets there are: where this is equal, loops can go on."""
     return msgspec.structs.replace(
-        job, static_configs=(), file_sd_configs=(), relabel_configs=(), target_limit=0, keep_dropped_targets=0
+        job,
+        static_configs=(),
+        relabel_configs=(),
+        target_limit=0,
+        keep_dropped_targets=0,
+        **dict.fromkeys(SD_CONFIGS, ()),
     )

@@ -77,6 +77,8 @@ def _rule_problems(config: RelabelConfig, legacy_names: bool) -> Iterator[tuple[
         compile_regex(config.regex)
     except MatcherError as error:
         yield "regex", str(error)
+    if "" in config.source_labels:
+        yield "source_labels", "a label has no name"
     if config.modulus < 0 or (action == "hashmod" and config.modulus == 0):
         yield "modulus", "hashmod needs a modulus of 1 or more"
     if action in _NEEDS_TARGET_LABEL and not config.target_label:

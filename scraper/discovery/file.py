@@ -7,12 +7,13 @@ file systems, a directory made later). A file that cannot be read or understood 
 import asyncio
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from common.yamlfile import ConfigError, Duration, load
-from scraper.discovery.model import Publish, TargetGroup
+from common.yamlfile import ConfigError, Duration, Problem, load
+from scraper.discovery.model import Publish, Surroundings, TargetGroup
 from scraper.discovery.static import StaticConfig
 from scraper.discovery.watch import DirectoryWatcher
 
@@ -28,6 +29,19 @@ class FileSDConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     files: tuple[str, ...] = ()
     refresh_interval: Duration = Duration(5 * 60_000)
+
+    def problems(self, path: str) -> Iterator[Problem]:
+        """See SDConfig."""
+        if not self.files:
+            yield Problem(f"{path}.files", "names no files")
+        for pattern in self.files:
+            if not FILE_PATTERN.fullmatch(pattern):
+                message = f"{pattern!r} must end in .json, .yml or .yaml, with a * in the file name at most"
+                yield Problem(f"{path}.files", message)
+
+    def discoverer(self, surroundings: Surroundings) -> "FileDiscovery":
+        """See SDConfig."""
+        return FileDiscovery(self, surroundings.directory, surroundings.watcher)
 
 
 class FileDiscovery:

@@ -1,26 +1,70 @@
-"""Which discoverers a job has. A new kind of discovery is a module and a line here."""
+"""Which discoverers a job has. A new kind of discovery is a module and a line here.
 
-from collections.abc import Iterator
+The table does not know `scraper.config` or `scraper.discovery_config`: those import the Structs from the modules
+here, and have fields of the table's keys. `SD_CONFIGS[key]` is the type of the list's entries.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from scraper.config import ScrapeConfig
-from scraper.discovery.file import FileDiscovery, FileSDConfig
-from scraper.discovery.model import Discoverer
+from prometheus_client import CollectorRegistry
+
+from scraper.discovery.consul import ConsulSDConfig
+from scraper.discovery.digitalocean import DigitalOceanSDConfig
+from scraper.discovery.dns import DNSSDConfig
+from scraper.discovery.docker import DockerSDConfig
+from scraper.discovery.dockerswarm import DockerSwarmSDConfig
+from scraper.discovery.ec2 import EC2SDConfig
+from scraper.discovery.eureka import EurekaSDConfig
+from scraper.discovery.file import FileSDConfig
+from scraper.discovery.hetzner import HetznerSDConfig
+from scraper.discovery.http import HTTPSDConfig
+from scraper.discovery.lightsail import LightsailSDConfig
+from scraper.discovery.linode import LinodeSDConfig
+from scraper.discovery.metrics import DiscoveryMetrics
+from scraper.discovery.model import Discoverer, SDConfig, Surroundings
+from scraper.discovery.nomad import NomadSDConfig
+from scraper.discovery.puppetdb import PuppetDBSDConfig
 from scraper.discovery.static import StaticConfig, StaticDiscovery
+from scraper.discovery.vultr import VultrSDConfig
 from scraper.discovery.watch import DirectoryWatcher
 
-SourceConfig = tuple[StaticConfig, ...] | FileSDConfig
+SD_CONFIGS: Mapping[str, type[SDConfig]] = {
+    "consul_sd_configs": ConsulSDConfig,
+    "digitalocean_sd_configs": DigitalOceanSDConfig,
+    "dns_sd_configs": DNSSDConfig,
+    "docker_sd_configs": DockerSDConfig,
+    "dockerswarm_sd_configs": DockerSwarmSDConfig,
+    "ec2_sd_configs": EC2SDConfig,
+    "eureka_sd_configs": EurekaSDConfig,
+    "file_sd_configs": FileSDConfig,
+    "hetzner_sd_configs": HetznerSDConfig,
+    "http_sd_configs": HTTPSDConfig,
+    "lightsail_sd_configs": LightsailSDConfig,
+    "linode_sd_configs": LinodeSDConfig,
+    "nomad_sd_configs": NomadSDConfig,
+    "puppetdb_sd_configs": PuppetDBSDConfig,
+    "vultr_sd_configs": VultrSDConfig,
+}
+"""The Struct of each `*_sd_configs` key of a scrape config."""
+
+SourceConfig = tuple[StaticConfig, ...] | SDConfig
 """What one discoverer is made of; an unchanged one keeps running over a reload."""
 
 
-def source_configs(job: ScrapeConfig) -> Iterator[SourceConfig]:
-    """The sources of a job; all static groups are one."""
-    yield job.static_configs
-    yield from job.file_sd_configs
+def source_configs(job: object) -> Iterator[SourceConfig]:
+    """The sources of a job (a ScrapeConfig, or a part of one); all static groups are one."""
+    yield getattr(job, "static_configs", ())
+    for key, config_type in SD_CONFIGS.items():
+        for config in getattr(job, key, None) or ():
+            if isinstance(config, config_type):
+                yield config
 
 
-def discoverer(config: SourceConfig, directory: Path, watcher: DirectoryWatcher) -> Discoverer:
+def discoverer(
+    config: SourceConfig, directory: Path, watcher: DirectoryWatcher, metrics: DiscoveryMetrics | None = None
+) -> Discoverer:
     """The discoverer of a source; relative files start at `directory`."""
-    if isinstance(config, FileSDConfig):
-        return FileDiscovery(config, directory, watcher)
-    return StaticDiscovery(config)
+    if isinstance(config, tuple):
+        return StaticDiscovery(config)
+    return config.discoverer(Surroundings(directory, watcher, metrics or DiscoveryMetrics(CollectorRegistry())))

@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 
 from common.yamlfile import Duration
-from scraper.client import JobClient, TargetClient, accept_header, gunzip, open_session
+from scraper.client import JobClient, TargetClient, accept_header, open_session
 from scraper.config import DEFAULT_PROTOCOLS, ByteSize
 from scraper.discovery.model import TargetGroup
-from scraper.errors import ScrapeError, ScrapeLimitError
+from scraper.errors import BodyTooLargeError, RequestError, ScrapeError
+from scraper.http_body import gunzip
 from scraper.http_config import Authorization, BasicAuth
 from scraper.target import populate
 from tests.fleetwatch_process import free_port
@@ -124,9 +125,9 @@ async def test_compressed_bodies_are_read_up_to_the_last_member() -> None:
         await target.scrape(T1)
         assert target.samples() == {"a": [(T1, 1.0)]}
     assert gunzip(gzip.compress(b"a 1\n") + gzip.compress(b"b 2\n"), 8) == b"a 1\nb 2\n"
-    with pytest.raises(ScrapeLimitError):
+    with pytest.raises(BodyTooLargeError):
         gunzip(gzip.compress(b"a 1\n") + gzip.compress(b"b 2\n"), 7)
-    with pytest.raises(ScrapeError):
+    with pytest.raises(RequestError):
         gunzip(gzip.compress(b"a 1\n") + b"junk", 100)
 
 
@@ -153,7 +154,7 @@ async def test_the_body_size_limit_is_for_what_is_read_and_lies_above_it(handler
         await target.scrape(T1)
         assert target.loop.state.last_error == ""
     assert gunzip(gzip.compress(b"a 1\n"), 4) == b"a 1\n"
-    with pytest.raises(ScrapeLimitError):
+    with pytest.raises(BodyTooLargeError):
         gunzip(gzip.compress(b"a 1\n"), 3)
 
 
@@ -246,9 +247,9 @@ async def test_secret_files_are_relative_to_the_config(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     job = resolved_job(authorization=Authorization(credentials_file="secret"))
     async with open_session() as session:
-        assert await JobClient(session, job, tmp_path).authorization() == "Bearer s"
-        with pytest.raises(ScrapeError, match="secret file secret cannot be read"):
-            await JobClient(session, job, tmp_path / "elsewhere").authorization()
+        assert await JobClient(session, job, tmp_path).http.own_headers.current() == (("Authorization", "Bearer s"),)
+        with pytest.raises(RequestError, match="secret file secret cannot be read"):
+            await JobClient(session, job, tmp_path / "elsewhere").http.own_headers.current()
 
 
 async def test_redirects_in_a_circle_end() -> None:

@@ -160,15 +160,13 @@ def test_known_keys_without_effect_are_listed() -> None:
         global: {query_log_file: q.log}
         scrape_configs:
           - job_name: a
-            consul_sd_configs: [{server: 'localhost:8500'}]
-            oauth2: {client_id: x}
+            gce_sd_configs: [{project: p, zone: z}]
             scrape_protocols: [PrometheusProto, PrometheusText0.0.4]
           - job_name: b
             file_sd_configs: [{files: [x.json]}]
     """)
     assert ignored_keys(settings) == [
         "global.query_log_file",
-        "scrape_configs[0].oauth2",
-        "scrape_configs[0].consul_sd_configs",
+        "scrape_configs[0].gce_sd_configs",
         "scrape_configs[0].scrape_protocols: PrometheusProto",
     ]

@@ -1,0 +1,49 @@
+"""A config file's YAML as the status API shows it: with `<secret>` where Prometheus would say so."""
+
+import re
+from typing import Any
+
+import yaml
+
+SECRET = "<secret>"
+
+# Each key that holds a secret in some section; in `http_headers` the values are not secret, but `secrets` are.
+_SECRET_KEYS = frozenset(
+    ("application_credential_secret", "application_secret", "bearer_token", "client_secret", "consumer_key",
+     "credentials", "password", "proxy_connect_header", "secret_key", "secrets", "token")
+)  # fmt: skip
+_FREE_KEYS = frozenset(("labels", "external_labels", "required_matchers"))
+"""Mappings whose keys a person names, so that one called `token` is not a secret's."""
+_PRIVATE_KEY = "PRIVATE KEY-----"
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]+:)[^/@\s]+@")
+
+
+def shown(text: str) -> str:
+    """The document again, secrets masked."""
+    return yaml.safe_dump(_masked(yaml.safe_load(text)), sort_keys=False)
+
+
+def _masked(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {key: _masked_entry(key, value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_masked(item) for item in document]
+    if isinstance(document, str):
+        return SECRET if _PRIVATE_KEY in document else _URL_PASSWORD.sub(rf"\1{SECRET}@", document)
+    return document
+
+
+def _masked_entry(key: Any, value: Any) -> Any:
+    if key in _FREE_KEYS:
+        return value
+    if key == "tls_config" and isinstance(value, dict) and value.get("key"):
+        value = value | {"key": SECRET}
+    return _hidden(value) if key in _SECRET_KEYS else _masked(value)
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item) for item in value]
+    return value if value is None else SECRET
