@@ -31,6 +31,9 @@ ConfigFile = Annotated[
 ListenAddress = Annotated[
     str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of the API and the web page.")
 ]
+WebConfigFile = Annotated[
+    str, typer.Option("--web.config.file", metavar="FILE", help="File that sets up TLS and authentication.")
+]
 StoragePath = Annotated[
     str | None,
     typer.Option("--storage.path", metavar="PATH", help="Directory of the store; overrides storage.path of the file."),
@@ -55,14 +58,16 @@ def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
     def start(
         config_file: ConfigFile = None,
         listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
+        web_config_file: WebConfigFile = "",
         storage_path: StoragePath = None,
         log_level: LogLevel = "info",
         log_format: LogFormat = "logfmt",
     ) -> None:
-        from fleetwatch.process import Parts, run_process
+        from fleetwatch.process import Flags, Parts, run_process
 
         _log(log_level, log_format)
-        run_process(Parts(scraper=scrape, exporter=export), config_file, listen_address, storage_path)
+        flags = Flags(config_file, listen_address, web_config_file, storage_path)
+        run_process(Parts(scraper=scrape, exporter=export), flags)
 
     app.command(name, help=what)(start)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from common.sd_notify import ServiceManager
 from exporter.app import create_app
 from exporter.settings import ExporterSettings
-from fleetwatch.listen import serve, shown_address, stop_signal
+from fleetwatch.listen import load_web_config, serve, shown_url, stop_signal
 
 
 def run_exporter(settings: ExporterSettings, directory: Path) -> None:
@@ -20,9 +21,12 @@ def run_exporter(settings: ExporterSettings, directory: Path) -> None:
 async def _run(settings: ExporterSettings, directory: Path) -> None:
     stop = stop_signal()
     async with contextlib.AsyncExitStack() as stack:
+        web_config = load_web_config(settings.web.config_file, directory)
         runner = web.AppRunner(create_app(settings), access_log=None)
+        await serve(stack, runner, settings.web.listen_address, "--web.listen-address", web_config)
         for address in settings.web.listen_address:
-            await serve(stack, runner, address, "--web.listen-address")
-            sys.stdout.write(f"The exporter is ready: http://{shown_address(address)}{settings.web.telemetry_path}\n")
-            sys.stdout.flush()
+            url = shown_url(address, web_config) + settings.web.telemetry_path
+            sys.stdout.write(f"The exporter is ready: {url}\n")
+        sys.stdout.flush()
+        await stack.enter_async_context(ServiceManager().service())
         await stop.wait()

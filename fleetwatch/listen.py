@@ -6,9 +6,12 @@ import errno
 import logging
 import signal
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 
 from aiohttp import web
 
+from common.webconfig import WebConfig
 from fleetwatch.errors import StartError
 
 log = logging.getLogger(__name__)
@@ -55,14 +58,34 @@ def bind(address: str, flag: str) -> list[socket.socket]:
     return sockets
 
 
-async def serve(stack: contextlib.AsyncExitStack, runner: web.AppRunner, address: str, flag: str) -> None:
-    """Serve at an address until the stack unwinds. Raises StartError."""
-    sockets = bind(address, flag)
+async def serve(
+    stack: contextlib.AsyncExitStack,
+    runner: web.AppRunner,
+    addresses: Sequence[str],
+    flag: str,
+    web_config: WebConfig | None = None,
+) -> None:
+    """Serve an application at addresses, guarded by the web config, until the stack unwinds. Raises StartError."""
+    sockets = [bound for address in addresses for bound in bind(address, flag)]
+    if web_config is not None:
+        web_config.install(runner.app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    context = None if web_config is None else web_config.ssl_context()
     for bound in sockets:
-        await web.SockSite(runner, bound).start()
-    log.info("listening", extra={"address": address})
+        await web.SockSite(runner, bound, ssl_context=context).start()
+    log.info("listening", extra={"address": ",".join(addresses), "tls": context is not None})
+
+
+def load_web_config(file: str, directory: Path = Path()) -> WebConfig | None:
+    """The web config in a file, none for an empty name; relative names start at `directory`. Raises ConfigError."""
+    return WebConfig.load(directory / file) if file else None
+
+
+def shown_url(address: str, web_config: WebConfig | None) -> str:
+    """What a browser on this host takes."""
+    scheme = "https" if web_config is not None and web_config.serves_tls else "http"
+    return f"{scheme}://{shown_address(address)}"
 
 
 def shown_address(address: str) -> str:

@@ -19,10 +19,11 @@ from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCol
 
 from common.durations import format_duration
 from common.errors import FleetwatchError
+from common.sd_notify import ServiceManager
 from exporter.app import create_app as create_exporter_app
 from fleetwatch import __version__
 from fleetwatch.config import LoadedConfig, default_config, ignored_keys, load_config
-from fleetwatch.listen import serve, shown_address, stop_signal
+from fleetwatch.listen import load_web_config, serve, shown_url, stop_signal
 from promql import Engine, EngineOptions
 from scraper.manager import ScrapeManager
 from server.app import create_app, make_runner
@@ -42,14 +43,25 @@ class Parts:
     exporter: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says; `storage_path` overrides the config file."""
+
+    config_file: Path | None
+    listen_address: str
+    web_config_file: str
+    storage_path: str | None
+
+
 class Process:
     """One process from its start to its end; `run` is its life."""
 
-    def __init__(self, parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
+    def __init__(self, parts: Parts, flags: Flags) -> None:
         self._parts = parts
-        self._config_file = config_file
-        self._listen_address = listen_address
-        self._storage_path = storage_path
+        self._config_file = flags.config_file
+        self._listen_address = flags.listen_address
+        self._web_config_file = flags.web_config_file
+        self._storage_path = flags.storage_path
         self._loaded = self._load()
         self._registry = CollectorRegistry()
         self._manager: ScrapeManager | None = None
@@ -72,10 +84,11 @@ class Process:
             store = await self._open_store(stack)
             if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
                 exporter = web.AppRunner(create_exporter_app(), access_log=None)
-                await serve(stack, exporter, own.listen_address, "exporter.listen_address")
+                await serve(stack, exporter, [own.listen_address], "exporter.listen_address")
             self._manager = ScrapeManager(store, self._registry) if self._parts.scraper else None
             app = create_app(self._dependencies(store))
-            await serve(stack, make_runner(app), self._listen_address, "--web.listen-address")
+            web_config = load_web_config(self._web_config_file)
+            await serve(stack, make_runner(app), [self._listen_address], "--web.listen-address", web_config)
             if self._manager is not None:
                 stack.push_async_callback(self._manager.stop)
                 await self._manager.apply(self._loaded.config, self._loaded.directory)
@@ -87,7 +100,8 @@ class Process:
             loop.add_signal_handler(signal.SIGHUP, self._reload_in_background, reloads)
             self._name_ignored_keys()
             self._ready = True
-            typer.echo(f"Fleetwatch {__version__} is ready: http://{shown_address(self._listen_address)}")
+            typer.echo(f"Fleetwatch {__version__} is ready: {shown_url(self._listen_address, web_config)}")
+            await stack.enter_async_context(ServiceManager().service())
             await stop.wait()
             log.info("stopping")
             self._ready = False
@@ -154,14 +168,14 @@ class Process:
             log.warning("the config has keys that this version does not act on", extra={"keys": ", ".join(keys)})
 
 
-def run_process(parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
+def run_process(parts: Parts, flags: Flags) -> None:
     """Run a process to its end. Raises FleetwatchError where it cannot start."""
     disable_created_metrics()  # a series for each counter that Prometheus's own processes do not have either
-    uvloop.run(_run(parts, config_file, listen_address, storage_path))
+    uvloop.run(_run(parts, flags))
 
 
-async def _run(parts: Parts, config_file: Path | None, listen_address: str, storage_path: str | None) -> None:
-    await Process(parts, config_file, listen_address, storage_path).run()
+async def _run(parts: Parts, flags: Flags) -> None:
+    await Process(parts, flags).run()
 
 
 async def _maintain(store: Store) -> None:
