@@ -7,7 +7,7 @@ it has answered: a dead mount costs its own metrics.
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
@@ -42,7 +42,10 @@ class FilesystemOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted file system. The device's numbers are empty where they are not known."""
+    """One mounted file system, or the part of one below `root`. The device's numbers are empty where not known.
+
+    `read_only` is this mount, or the whole file system, which `file_system_read_only` is about.
+    """
 
     device: str
     mount_point: str
@@ -50,6 +53,8 @@ class Mount:
     major: str
     minor: str
     read_only: bool
+    root: str = "/"
+    file_system_read_only: bool = False
 
 
 def read_mounts(mountinfo: str) -> Iterator[Mount]:
@@ -62,8 +67,17 @@ def read_mounts(mountinfo: str) -> Iterator[Mount]:
             raise ValueError(f"not a line of mountinfo: {line!r}")
         kind, device, super_options, *_ = [*after.split(" "), ""]
         major, _, minor = fields[2].partition(":")
-        read_only = "ro" in fields[5].split(",") or "ro" in super_options.split(",")
-        yield Mount(_unescaped(device), _unescaped(fields[4]), kind, major, minor, read_only)
+        whole_read_only = "ro" in super_options.split(",")
+        yield Mount(
+            _unescaped(device),
+            _unescaped(fields[4]),
+            kind,
+            major,
+            minor,
+            whole_read_only or "ro" in fields[5].split(","),
+            _unescaped(fields[3]),
+            whole_read_only,
+        )
 
 
 def _unescaped(text: str) -> str:
@@ -135,13 +149,32 @@ class FilesystemCollector:
         except OSError as error:
             return error
 
-    def _read_mountinfo(self) -> Iterator[Mount]:
+    def _read_mountinfo(self) -> Iterable[Mount]:
         """The mounts of process 1, which in a container with the host's /proc are the host's; ours if not allowed."""
         try:
             text = read_text(self._procfs / "1/mountinfo")
         except (PermissionError, FileNotFoundError):
-            text = read_text(self._procfs / "self/mountinfo")
+            return unsandboxed(read_mounts(read_text(self._procfs / "self/mountinfo")))
         return read_mounts(text)
+
+
+def unsandboxed(mounts: Iterable[Mount]) -> list[Mount]:
+    """The mounts of this process without what a sandbox like systemd's does to them.
+
+    It mounts the whole system read-only for the service, where the file systems are not, directories that are treated
+    otherwise onto themselves, and a private /tmp.
+    """
+    found = list(mounts)
+    whole = {(mount.major, mount.minor): mount.mount_point.rstrip("/") for mount in found if mount.root == "/"}
+    return [
+        replace(mount, read_only=mount.file_system_read_only)
+        for mount in found
+        if mount.root == "/"
+        or (
+            "/systemd-private-" not in mount.root
+            and whole.get((mount.major, mount.minor), "\0") + mount.root != mount.mount_point
+        )
+    ]
 
 
 def _add(families: dict[str, Family], mount: Mount, mount_point: str, usage: Usage | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from common.yamlfile import Duration
 from exporter.catalog import COLLECTORS
-from exporter.collectors.filesystem import FilesystemCollector, FilesystemOptions, read_mounts
+from exporter.collectors.filesystem import FilesystemCollector, FilesystemOptions, read_mounts, unsandboxed
 from exporter.collectors.meminfo import MeminfoCollector
 from exporter.registry import Collector, Registry
 from exporter.roots import Roots
@@ -189,6 +189,22 @@ def test_mount_points_below_the_root_lose_its_prefix(tmp_path: Path) -> None:
 
     assert 'node_filesystem_readonly{device="/dev/sda1", fstype="ext4", mountpoint="/"}' in found
     assert 'node_filesystem_readonly{device="b", fstype="xfs", mountpoint="/1"}' in found
+
+
+def test_a_sandbox_is_seen_through() -> None:
+    """As systemd shows them to a service with ProtectSystem=strict and a StateDirectory."""
+    mounts = read_mounts(
+        "1 0 8:1 / / ro,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "2 1 8:1 /var/lib/state /var/lib/state rw,relatime - ext4 /dev/sda1 rw\n"
+        "7 1 8:1 /tmp/systemd-private-1a2b-exporter.service-x/tmp /tmp rw - ext4 /dev/sda1 rw\n"
+        "3 1 8:2 / /srv ro - xfs /dev/sdb rw\n"
+        "4 3 8:2 /x /srv/x rw - xfs /dev/sdb rw\n"
+        "5 3 8:2 /x /elsewhere rw - xfs /dev/sdb rw\n"
+        "6 1 11:0 / /cdrom ro - iso9660 /dev/sr0 ro\n"
+    )
+    seen = {(mount.mount_point, mount.read_only) for mount in unsandboxed(mounts)}
+
+    assert seen == {("/", False), ("/srv", False), ("/elsewhere", False), ("/cdrom", True)}
 
 
 def test_a_line_that_is_no_mount_is_refused() -> None:
