@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-import yaml
 
 from common.durations import parse_duration
 from common.errors import FleetwatchError
+
+if TYPE_CHECKING:
+    import yaml
 
 T = TypeVar("T")
 
@@ -120,6 +122,14 @@ def loads(text: str, type_: type[T], check: Callable[[T], Iterable[Problem]] = l
     return value
 
 
+def convert(document: Any, type_: type[T]) -> T:
+    """A document in hand, not from a file, as `type_`; scalars may be text. Raises ConfigError."""
+    try:
+        return msgspec.convert(document, type_, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError([_plain_words(str(error))]) from error
+
+
 def _convert(root: _Node, type_: type[T], report: Callable[..., None]) -> T | None:
     """Convert, reporting each refusal and taking what caused it out; None when nothing sound remains."""
     taken_out: set[str] = set()
@@ -200,6 +210,9 @@ def _decode(type_: type[Any], text: Any) -> Any:
 
 
 def _compose(text: str, name: str, report: Callable[..., None]) -> _Node:
+    # Imported here as a process without a file, an exporter with flags alone, does without its memory.
+    import yaml
+
     loader = yaml.CSafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -212,8 +225,10 @@ def _compose(text: str, name: str, report: Callable[..., None]) -> _Node:
     return _Node(1, "", {}) if node is None else _build(loader, node, "", report)
 
 
-def _build(loader: Any, node: yaml.Node, key_path: str, report: Callable[..., None]) -> _Node:
+def _build(loader: Any, node: "yaml.Node", key_path: str, report: Callable[..., None]) -> _Node:
     line = node.start_mark.line + 1
+    import yaml
+
     if isinstance(node, yaml.MappingNode):
         own_keys = {id(key) for key, _ in node.value}
         loader.flatten_mapping(node)  # merge keys (`<<: *defaults`) go first, the mapping's own win

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from common.durations import DurationError, format_duration, parse_duration
 from common.logs import set_up_logging
-from common.yamlfile import Duration, loads, read_text
+from common.yamlfile import Duration, convert, loads, read_text
 from exporter.catalog import COLLECTORS
 from exporter.settings import ExporterSettings, PathSettings, WebSettings
 
@@ -115,12 +114,14 @@ def settings_of(file: Path | None, flags: Mapping[str, Any]) -> ExporterSettings
     """The settings of the file, and over them those of the flags, by key path. Raises ConfigError."""
     document: dict[str, Any] = {}
     if file is not None:
+        import yaml
+
         text = read_text(file)
         loads(text, ExporterSettings, name=str(file))
         document = yaml.safe_load(text) or {}
     for key_path, value in flags.items():
         _put(document, key_path.split("."), value)
-    return loads(yaml.safe_dump(document), ExporterSettings, name="the flags")
+    return convert(document, ExporterSettings)
 
 
 def _put(document: dict[str, Any], key_path: list[str], value: Any) -> None:

@@ -1,10 +1,13 @@
-"""`fleetwatch exporter`: this host's metrics from a small process; imports neither numpy nor a store."""
+"""`fleetwatch exporter`: this host's metrics from a small process; imports neither numpy nor a store.
 
+One scrape now and then is not worth the memory of a faster event loop.
+"""
+
+import asyncio
 import contextlib
 import sys
 from pathlib import Path
 
-import uvloop
 from aiohttp import web
 
 from common.sd_notify import ServiceManager
@@ -15,7 +18,7 @@ from fleetwatch.listen import load_web_config, serve, shown_url, stop_signal
 
 def run_exporter(settings: ExporterSettings, directory: Path) -> None:
     """Serve until SIGTERM or SIGINT; paths in the settings start at `directory`. Raises FleetwatchError."""
-    uvloop.run(_run(settings, directory))
+    asyncio.run(_run(settings, directory))
 
 
 async def _run(settings: ExporterSettings, directory: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.collectors.sysfs import attribute, cpu_list, number
+from exporter.collectors.sysfs import attribute, cpu_list, number, numbered
 from exporter.filters import Filter
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
@@ -110,6 +110,7 @@ class _Throttling:
         self._cores: dict[str, str] = {}
         self._packages: dict[str, str] = {}
         self._isolated: list[str] = []
+        self._hotplug: dict[int, str] = {}
 
     def families(self, cpus: int) -> Iterator[Family]:
         if cpus != self._cpus:
@@ -133,19 +134,34 @@ class _Throttling:
         for labels in self._isolated:
             isolated.add(1, labels)
         yield isolated
+        if self._hotplug:
+            yield self._online()
+
+    def _online(self) -> Family:
+        family = Family("node_cpu_online", "gauge", "CPUs that are online and being scheduled.")
+        directory = os.fspath(self._directory)
+        online = set(cpu_list(attribute(directory, "online") or "", f"{directory}/online"))
+        for cpu, labels in self._hotplug.items():
+            family.add(int(cpu in online), labels)
+        return family
 
     def _find(self) -> None:
         """The threads of a core share its count, the cores of a package share the package's."""
         self._cores.clear()
         self._packages.clear()
+        self._hotplug.clear()
         for cpu in sorted(self._directory.glob("cpu[0-9]*")):
             package, core = number(f"{cpu}/topology", "physical_package_id"), number(f"{cpu}/topology", "core_id")
             throttle = f"{cpu}/thermal_throttle"
             if package is not None and core is not None and os.path.isdir(throttle):
                 self._cores.setdefault(label_text(core=str(core), package=str(package)), throttle)
                 self._packages.setdefault(label_text(package=str(package)), throttle)
+        # Where the first CPU cannot be taken out, as is usual, node_exporter does not tell of the others either.
+        if (self._directory / "cpu0/online").exists():
+            numbers = [int(name[3:]) for name in numbered(os.fspath(self._directory), "cpu")]
+            self._hotplug = {cpu: label_text(cpu=str(cpu)) for cpu in numbers}
         isolated = attribute(os.fspath(self._directory), "isolated") or ""
-        self._isolated = [label_text(cpu=str(cpu)) for cpu in cpu_list(isolated)]
+        self._isolated = [label_text(cpu=str(cpu)) for cpu in cpu_list(isolated, f"{self._directory}/isolated")]
 
 
 class _Info:

@@ -6,7 +6,7 @@ Kernel: Documentation/ABI/testing/sysfs-devices-system-cpu.
 import os
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import read_attribute
+from exporter.collectors.sysfs import read_attribute
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import cpu_list, numbered, read_attribute, read_unsigned
+from exporter.collectors.sysfs import cpu_list, numbered, read_attribute, read_unsigned
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 

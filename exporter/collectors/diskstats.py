@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import msgspec
 
 from exporter.collectors.sysfs import attribute
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
 
-EXCLUDED_DEVICES = r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$"
+EXCLUDED_DEVICES = shipped(r"^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$")
 """Partitions and the like: node_exporter's default for --collector.diskstats.device-exclude."""
 
 _SECTOR_BYTES = 512

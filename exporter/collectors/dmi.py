@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import read_attribute
+from exporter.collectors.sysfs import read_attribute
 from exporter.errors import NoDataError
 from exporter.roots import Roots
 from exposition.writer import Family, label_text

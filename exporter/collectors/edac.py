@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import numbered, read_unsigned
+from exporter.collectors.sysfs import numbered, read_unsigned
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 

@@ -14,12 +14,12 @@ import msgspec
 
 from common.yamlfile import Duration
 from exporter.deadlines import Deadlines
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
 
-EXCLUDED_MOUNT_POINTS = r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
-EXCLUDED_TYPES = (
+EXCLUDED_MOUNT_POINTS = shipped(r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)")
+EXCLUDED_TYPES = shipped(
     r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay"
     r"|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$"
 )

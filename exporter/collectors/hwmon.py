@@ -107,7 +107,7 @@ class HwmonCollector:
         families: dict[str, Family] = {}
         names = Family("node_hwmon_chip_names", "gauge", "Annotation metric for human-readable chip names")
         sensor_labels = Family("node_hwmon_sensor_label", "gauge", "Label for given chip and sensor")
-        for device in devices(self._directory):
+        for device in devices(self._directory, "hwmon"):
             chip = self._chip(f"{self._directory}/{device}")
             if chip is None:
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from exporter.errors import NoDataError
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
@@ -44,7 +44,7 @@ _NOT_AVAILABLE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL, errno.E
 class NetclassOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the netclass collector. Devices that do not know their speed report -1 Mbit/s."""
 
-    ignored_devices: str = "^$"
+    ignored_devices: str = shipped("^$")
     ignore_invalid_speed: bool = False
 
 

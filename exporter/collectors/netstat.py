@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots, read_text
 from exposition.writer import Family
 
-_FIELDS = (
+_FIELDS = shipped(
     r"^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)"
     r"|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)"
     r"|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)"

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import read_attribute, read_unsigned
+from exporter.collectors.sysfs import read_attribute, read_unsigned
 from exporter.errors import NoDataError
 from exporter.roots import Roots
 from exposition.writer import Family, label_text

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from exporter.collectors.attributes import read_attribute, signed
+from exporter.collectors.sysfs import read_attribute, signed
 from exporter.errors import NoDataError
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
@@ -91,7 +91,7 @@ _NOT_AVAILABLE = {errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL}
 class PowersupplyclassOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the powersupplyclass collector."""
 
-    ignored_supplies: str = "^$"
+    ignored_supplies: str = shipped("^$")
 
 
 class PowersupplyclassCollector:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from exporter.collectors.attributes import read_attribute, read_unsigned
+from exporter.collectors.sysfs import read_attribute, read_unsigned
 from exporter.errors import NoDataError
 from exporter.roots import Roots
 from exposition.writer import Family, label_text

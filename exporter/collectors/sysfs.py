@@ -1,8 +1,11 @@
-"""Reading attributes of sysfs: small files, of which every device has others."""
+"""Attributes of devices below /sys: small files of one value each. Paths are plain text, as many are read per scrape.
+
+`read_*` raise for what cannot be read; `attribute` and `number` take it as something the device does not tell.
+"""
 
 import errno
 import os
-from collections.abc import Iterable
+import re
 
 from exporter.errors import NoDataError
 
@@ -26,14 +29,62 @@ _NOT_AVAILABLE = frozenset(
 """Devices lack attributes, or refuse to read one while they sleep, are down or have no permission to give."""
 
 
-def attribute(directory: str, name: str) -> str | None:
-    """The stripped text of a device's attribute; None where the device does not tell it now. Raises OSError."""
+# One read of sysfs never gives more than a page.
+_PAGE_BYTES = 4096
+_NO_UTF8 = re.compile("[\udc80-\udcff]+")
+
+
+def read_attribute(path: str) -> str:
+    """The trimmed text of an attribute; bytes that are no UTF-8 become U+FFFD. Raises OSError, EAGAIN included."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        file = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(file, 4096).decode("utf-8", "surrogateescape").strip()
-        finally:
-            os.close(file)
+        content = os.read(file, _PAGE_BYTES)
+    finally:
+        os.close(file)
+    return _NO_UTF8.sub("\ufffd", content.decode("utf-8", "surrogateescape")).strip()
+
+
+def read_unsigned(path: str) -> int:
+    """An attribute that counts or measures. Raises OSError, and ValueError that names the file."""
+    text = read_attribute(path)
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{path}: {text!r} is no unsigned integer")
+    return int(text)
+
+
+def signed(text: str, path: str) -> int:
+    """The text of an attribute as a decimal number, or a hexadecimal one behind 0x. Raises ValueError with the file."""
+    try:
+        return int(text, 16 if text.startswith("0x") else 10)
+    except ValueError as error:
+        raise ValueError(f"{path}: {text!r} is no integer") from error
+
+
+def numbered(directory: str, prefix: str) -> list[str]:
+    """The entries called prefix and a number, in the order of the numbers; none where the directory is not there."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    numbers = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+    return [f"{prefix}{number}" for number in sorted((n for n in numbers if n.isdecimal()), key=int)]
+
+
+def cpu_list(text: str, path: str) -> list[int]:
+    """The numbers of a list of CPUs such as `0-3,8`. Raises ValueError with the file."""
+    numbers: list[int] = []
+    for part in text.split(",") if text else []:
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            raise ValueError(f"{path}: {part!r} is no CPU and no range of CPUs")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def attribute(directory: str, name: str) -> str | None:
+    """An attribute of a device; None where the device does not tell it now. Raises OSError."""
+    try:
+        return read_attribute(f"{directory}/{name}")
     except OSError as error:
         if error.errno in _NOT_AVAILABLE:
             return None
@@ -43,12 +94,7 @@ def attribute(directory: str, name: str) -> str | None:
 def number(directory: str, name: str) -> int | None:
     """The same as a whole number. Raises ValueError, with the file's name, where it is none."""
     text = attribute(directory, name)
-    if not text:
-        return None
-    try:
-        return int(text, 0)
-    except ValueError as error:
-        raise ValueError(f"{directory}/{name}, line 1: {error}") from error
+    return signed(text, f"{directory}/{name}") if text else None
 
 
 def devices(directory: str, prefix: str = "") -> list[str]:
@@ -57,10 +103,3 @@ def devices(directory: str, prefix: str = "") -> list[str]:
         return sorted(name for name in os.listdir(directory) if name.startswith(prefix))
     except (FileNotFoundError, PermissionError) as error:
         raise NoDataError(f"no devices: {error}") from error
-
-
-def cpu_list(text: str) -> Iterable[int]:
-    """The numbers of a list of CPUs like `0-2,5`. Raises ValueError."""
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        yield from range(int(first), int(last or first) + 1)

@@ -6,7 +6,7 @@ Kernel: Documentation/driver-api/thermal/sysfs-api.rst.
 import os
 from collections.abc import Iterator
 
-from exporter.collectors.attributes import numbered, read_attribute, signed
+from exporter.collectors.sysfs import numbered, read_attribute, signed
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 

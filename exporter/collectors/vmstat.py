@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from exporter.filters import Filter
+from exporter.filters import Filter, shipped
 from exporter.roots import Roots, read_text
 from exposition.writer import Family
 
@@ -12,7 +12,7 @@ from exposition.writer import Family
 class VmstatOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Options of the vmstat collector."""
 
-    fields: str = "^(oom_kill|pgpg|pswp|pg.*fault).*"
+    fields: str = shipped("^(oom_kill|pgpg|pswp|pg.*fault).*")
 
 
 class VmstatCollector:
