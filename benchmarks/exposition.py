@@ -12,6 +12,7 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.exporter import fetch, running_node_exporter
@@ -72,7 +73,11 @@ def best_s(function: Callable[[], object]) -> float:
 
 def real_body() -> bytes:
     with running_node_exporter() as running:
-        return fetch(running) if running else MetricsPage(ExporterSettings().registry()).render("", "").body
+        return (
+            fetch(running)
+            if running
+            else MetricsPage(ExporterSettings().registry(), CollectorRegistry()).render("", "").body
+        )
 
 
 if __name__ == "__main__":

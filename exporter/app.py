@@ -49,22 +49,20 @@ class Response:
 
 
 class MetricsPage:
-    """Renders the host's metrics followed by the exporter process's own. Not thread-safe."""
+    """Renders the host's metrics followed by those of the exporter's own process. Not thread-safe."""
 
-    def __init__(self, registry: Registry, *, own_metrics: bool = True) -> None:
-        self._host = registry
-        self._self = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector) if own_metrics else ():
-            collector(registry=self._self)
+    def __init__(self, host: Registry, own: CollectorRegistry) -> None:
+        self._host = host
+        self._own = own
 
     def render(self, accept: str, accept_encoding: str, names: Iterable[str] | None = None) -> Response:
         """Collect, and write in the format and the compression that the client accepts."""
         try:
-            encode_self, content_type = choose_encoder(accept)
+            encode_own, content_type = choose_encoder(accept)
         except TypeError:
             # What prometheus_client makes of a version that is no number: such a header counts for nothing.
-            encode_self, content_type = choose_encoder("")
-        body = write(self._host.collect(names), choose_format(content_type)) + encode_self(self._self)
+            encode_own, content_type = choose_encoder("")
+        body = write(self._host.collect(names), choose_format(content_type)) + encode_own(self._own)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(accept_encoding):
             body = igzip.compress(body)
@@ -75,10 +73,10 @@ class MetricsPage:
 class MetricsHandler:
     """Answers scrapes: which collectors, how many at once."""
 
-    def __init__(self, registry: Registry, settings: WebSettings) -> None:
+    def __init__(self, registry: Registry, own: CollectorRegistry, max_requests: int) -> None:
         self._registry = registry
-        self._page = MetricsPage(registry, own_metrics=not settings.disable_exporter_metrics)
-        self._max_requests = settings.max_requests
+        self._page = MetricsPage(registry, own)
+        self._max_requests = max_requests
         self._requests = 0
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exporter")
 
@@ -110,11 +108,21 @@ class MetricsHandler:
         self._registry.close()
 
 
+def own_registry(settings: WebSettings) -> CollectorRegistry:
+    """What the exporter says of its own process."""
+    registry = CollectorRegistry()
+    for collector in () if settings.disable_exporter_metrics else (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
 def create_app(settings: ExporterSettings | None = None, middlewares: Iterable[Middleware] = ()) -> web.Application:
     """The application. Raises ExporterError where a setting cannot be used."""
     settings = settings or ExporterSettings()
     path = settings.web.telemetry_path
-    handler = MetricsHandler(settings.registry(), settings.web)
+    own = own_registry(settings.web)
+    own_names = {sample.name for metric in own.collect() for sample in metric.samples}
+    handler = MetricsHandler(settings.registry(reserved=own_names), own, settings.web.max_requests)
     app = web.Application(middlewares=middlewares)
     app.on_cleanup.append(handler.close)
     app.router.add_get(path, handler.handle)

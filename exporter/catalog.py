@@ -39,6 +39,7 @@ from exporter.collectors.selinux import SelinuxCollector
 from exporter.collectors.sockstat import SockstatCollector
 from exporter.collectors.softnet import SoftnetCollector
 from exporter.collectors.stat import StatCollector, StatOptions
+from exporter.collectors.textfile import TextfileCollector, TextfileOptions
 from exporter.collectors.thermal_zone import ThermalZoneCollector
 from exporter.collectors.time import TimeCollector
 from exporter.collectors.timex import TimexCollector
@@ -119,4 +120,6 @@ COLLECTORS: Mapping[str, Kind] = {
     "watchdog": _kind(WatchdogCollector),
     "xfs": _kind(XfsCollector),
     "zfs": _kind(ZfsCollector),
+    # The last: where a file says what a collector says, it is the file that is left out.
+    "textfile": _kind_with(TextfileOptions, TextfileCollector),
 }

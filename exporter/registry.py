@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from exposition.writer import Family, label_text
 log = logging.getLogger(__name__)
 
 DEFAULT_DEADLINE_S = 1.0
+
+_DURATION = "node_scrape_collector_duration_seconds"
+_SUCCESS = "node_scrape_collector_success"
 
 
 class Collector(Protocol):
@@ -30,7 +33,7 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What one run of a collector gave; no families where it failed, and then `problem` says why."""
+    """What one run of a collector gave; where it failed `problem` says why."""
 
     families: list[Family] | None
     duration_s: float
@@ -39,16 +42,21 @@ class _Outcome:
 
 
 class Registry:
-    """The collectors of one exporter. Not thread-safe. `known` are the names of those that are not enabled too."""
+    """The collectors of one exporter. Not thread-safe.
+
+    `known` are the names of those that are not enabled too; `reserved` are metrics that no collector may give.
+    """
 
     def __init__(
         self,
         collectors: Mapping[str, Collector],
         deadline_s: float = DEFAULT_DEADLINE_S,
         known: Collection[str] = (),
+        reserved: Collection[str] = (),
     ) -> None:
         self._collectors = dict(collectors)
         self._known = known
+        self._reserved = frozenset((*reserved, _DURATION, _SUCCESS))
         self._labels = {name: label_text(collector=name) for name in collectors}
         self._deadline_s = deadline_s
         self._deadlines = Deadlines[_Outcome](deadline_s, "collectors")
@@ -66,17 +74,16 @@ class Registry:
 
         A collector over its deadline goes on in the background, and is left out of the next scrapes until it ends.
         """
-        duration = Family(
-            "node_scrape_collector_duration_seconds", "gauge", "node_exporter: Duration of a collector scrape."
-        )
-        success = Family("node_scrape_collector_success", "gauge", "node_exporter: Whether a collector succeeded.")
+        duration = Family(_DURATION, "gauge", "node_exporter: Duration of a collector scrape.")
+        success = Family(_SUCCESS, "gauge", "node_exporter: Whether a collector succeeded.")
+        taken = set(self._reserved)
         selected = list(self._collectors) if names is None else list(names)
         outcomes = self._deadlines.run({name: partial(_run, name, self._collectors[name]) for name in selected})
         for name in selected:
-            outcome = outcomes.get(name) or self._over_deadline()
+            outcome = _without(taken, outcomes.get(name) or self._over_deadline())
             self._report(name, outcome)
             duration.add(outcome.duration_s, self._labels[name])
-            success.add(int(outcome.families is not None), self._labels[name])
+            success.add(int(not outcome.problem), self._labels[name])
             yield from outcome.families or []
         yield duration
         yield success
@@ -98,6 +105,17 @@ class Registry:
             log.log(outcome.level, "collector failed", extra={"collector": name, "error": outcome.problem})
         else:
             log.info("collector works again", extra={"collector": name})
+
+
+def _without(taken: set[str], outcome: _Outcome) -> _Outcome:
+    """The outcome without metrics that were given before, which would make the whole body invalid; takes the names."""
+    families = [family for family in outcome.families or [] if family.lines]
+    twice = sorted(taken.intersection(family.name for family in families))
+    if twice:
+        families = [family for family in families if family.name not in taken]
+        outcome = replace(outcome, families=families, problem=f"{', '.join(twice)} is a metric of another collector")
+    taken.update(family.name for family in families)
+    return outcome
 
 
 def _run(name: str, collector: Collector) -> _Outcome:

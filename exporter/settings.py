@@ -10,7 +10,7 @@ The keys of a collector are those of its options, and `enabled`.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,13 @@ class ExporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     disable_defaults: bool = False
     collectors: _CollectorsSettings = _CollectorsSettings()
 
-    def registry(self, platform: str = sys.platform) -> Registry:
-        """The registry of the enabled collectors. Raises ExporterError where an option cannot be used."""
+    def registry(self, platform: str = sys.platform, reserved: Collection[str] = ()) -> Registry:
+        """The registry of the enabled collectors, which may not give the `reserved` metrics.
+
+        Raises ExporterError where an option cannot be used.
+        """
         collectors = self._collectors(platform)
-        return Registry(collectors, self.collector_deadline / 1000, known=COLLECTORS.keys())
+        return Registry(collectors, self.collector_deadline / 1000, COLLECTORS.keys(), reserved)
 
     def is_enabled(self, name: str) -> bool:
         """Whether a collector runs."""

@@ -1,7 +1,6 @@
 """The connection tracking table: how full it is, and what was done with it (nf_conntrack's files in /proc)."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from exporter.collectors.lines import integers, parse_lines
@@ -9,17 +8,21 @@ from exporter.errors import NoDataError
 from exporter.roots import Roots, read_text
 from exposition.writer import Family
 
-# Column of /proc/net/stat/nf_conntrack -> help.
+# Column of /proc/net/stat/nf_conntrack -> name, help.
 _STATISTICS = {
-    "drop": "Number of packets dropped due to conntrack failure.",
-    "early_drop": "Number of dropped conntrack entries to make room for new ones, if maximum table size was reached.",
-    "found": "Number of searched entries which were successful.",
-    "ignore": "Number of packets seen which are already connected to a conntrack entry.",
-    "insert": "Number of entries inserted into the list.",
-    "insert_failed": "Number of entries for which list insertion was attempted but failed.",
-    "invalid": "Number of packets seen which can not be tracked.",
-    "search_restart": "Number of conntrack table lookups which had to be restarted due to hashtable resizes.",
+    2: ("found", "Number of searched entries which were successful."),
+    4: ("invalid", "Number of packets seen which can not be tracked."),
+    5: ("ignore", "Number of packets seen which are already connected to a conntrack entry."),
+    8: ("insert", "Number of entries inserted into the list."),
+    9: ("insert_failed", "Number of entries for which list insertion was attempted but failed."),
+    10: ("drop", "Number of packets dropped due to conntrack failure."),
+    11: (
+        "early_drop",
+        "Number of dropped conntrack entries to make room for new ones, if maximum table size was reached.",
+    ),
+    16: ("search_restart", "Number of conntrack table lookups which had to be restarted due to hashtable resizes."),
 }
+_COLUMNS = 17
 _ENTRIES_HELP = "Number of currently allocated flow entries for connection tracking."
 
 
@@ -42,21 +45,17 @@ class ConntrackCollector:
             "node_nf_conntrack_entries_limit", "gauge", "Maximum size of connection tracking table.", limit
         )
         try:
-            sums = self._sums()
+            cpus = parse_lines(self._statistics, _row, header=1)
         except FileNotFoundError:
             # Kernels built without CONFIG_NF_CONNTRACK_PROCFS; the table's size is worth having all the same.
             return
-        for column, text in _STATISTICS.items():
-            yield Family.single(f"node_nf_conntrack_stat_{column}", "gauge", text, sums[column])
+        for column, (name, text) in _STATISTICS.items():
+            yield Family.single(f"node_nf_conntrack_stat_{name}", "gauge", text, sum(row[column] for row in cpus))
 
-    def _sums(self) -> dict[str, int]:
-        """The statistics summed over the CPUs, each of which has a line of hexadecimal numbers."""
-        header = read_text(self._statistics).partition("\n")[0].split()
-        missing = _STATISTICS.keys() - set(header)
-        if missing:
-            raise ValueError(f"{self._statistics}, line 1: no column {min(missing)!r}")
-        rows = parse_lines(self._statistics, partial(integers, count=len(header), base=16), header=1)
-        return {column: sum(row[header.index(column)] for row in rows) for column in _STATISTICS}
+
+def _row(line: str) -> list[int]:
+    """What one CPU counted, in hexadecimal."""
+    return integers(line, _COLUMNS, base=16)
 
 
 def _number(path: Path) -> int:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec import convert
+from prometheus_client import CollectorRegistry
 
 from exporter.app import MetricsHandler, create_app
 from exporter.collectors.stat import StatCollector, StatOptions
@@ -155,8 +156,7 @@ def hanging() -> Iterator[Hanging]:
 
 
 async def test_requests_over_the_limit_are_refused(hanging: Hanging) -> None:
-    settings = ExporterSettings(web=WebSettings(max_requests=1))
-    handler = MetricsHandler(Registry({"hanging": hanging}, deadline_s=60), settings.web)
+    handler = MetricsHandler(Registry({"hanging": hanging}, deadline_s=60), CollectorRegistry(), max_requests=1)
     app = web.Application()
     app.router.add_get("/metrics", handler.handle)
     app.on_cleanup.append(handler.close)
@@ -185,6 +185,33 @@ def test_a_hanging_collector_costs_its_own_metrics_once(hanging: Hanging, caplog
     assert [record.__dict__["error"] for record in caplog.records] == [
         "not finished within 0.05 s; it is left out until it is"
     ]
+
+
+class Giving:
+    """A collector that gives one metric."""
+
+    def __init__(self, name: str, value: float) -> None:
+        self._name, self._value = name, value
+
+    def collect(self) -> list[Family]:
+        return [Family.single(self._name, "gauge", "", self._value)]
+
+
+def test_a_metric_is_given_once(caplog: pytest.LogCaptureFixture) -> None:
+    collectors = {
+        "first": Giving("a", 1),
+        "second": Giving("a", 2),
+        "third": Giving("own", 3),
+        "fourth": Giving("node_scrape_collector_success", 4),
+    }
+    registry = Registry(collectors, reserved=["own"])
+    lines = write(registry.collect(), Format.TEXT).decode().splitlines()
+    registry.close()
+
+    assert [line for line in lines if line.startswith(("a ", "own ", "node_scrape_collector_success "))] == ["a 1"]
+    success = [line for line in lines if line.startswith("node_scrape_collector_success{")]
+    assert [line[-1] for line in success] == ["1", "0", "0", "0"]
+    assert caplog.records[0].__dict__["error"] == "a is a metric of another collector"
 
 
 def check_metrics(promtool: Path, body: bytes) -> str:
