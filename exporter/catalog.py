@@ -36,6 +36,7 @@ from exporter.collectors.processes import ProcessesCollector
 from exporter.collectors.rapl import RaplCollector, RaplOptions
 from exporter.collectors.schedstat import SchedstatCollector
 from exporter.collectors.selinux import SelinuxCollector
+from exporter.collectors.server_info import ServerInfoCollector, ServerInfoOptions
 from exporter.collectors.sockstat import SockstatCollector
 from exporter.collectors.softnet import SoftnetCollector
 from exporter.collectors.stat import StatCollector, StatOptions
@@ -108,6 +109,7 @@ COLLECTORS: Mapping[str, Kind] = {
     "rapl": _kind_with(RaplOptions, RaplCollector),
     "schedstat": _kind(SchedstatCollector),
     "selinux": _kind(SelinuxCollector),
+    "server_info": _kind_with(ServerInfoOptions, ServerInfoCollector),
     "sockstat": _kind(SockstatCollector),
     "softnet": _kind(SoftnetCollector),
     "stat": _kind_with(StatOptions, StatCollector),

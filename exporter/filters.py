@@ -41,6 +41,8 @@ class Filter:
         return decided
 
     def _matches(self, name: str) -> bool:
+        # RE2 takes UTF-8 alone, and device names may hold any byte.
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._exclude is not None and self._exclude.search(name):
             return False
         return self._include is None or bool(self._include.search(name))

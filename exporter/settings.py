@@ -105,7 +105,14 @@ class ExporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         collectors = {}
         for name in enabled:
             try:
-                collectors[name] = COLLECTORS[name].make(roots, getattr(self.collectors, name))
+                collectors[name] = COLLECTORS[name].make(roots, self._options(name))
             except ValueError as error:
                 raise ExporterError(f"the options of the collector {name} cannot be used: {error}") from error
         return collectors
+
+    def _options(self, name: str) -> Any:
+        """A collector's options. Where state is kept is set once, for all who keep some."""
+        options = getattr(self.collectors, name)
+        if self.state_directory and getattr(options, "state_directory", None) == "":
+            return msgspec.structs.replace(options, state_directory=self.state_directory)
+        return options

@@ -60,17 +60,13 @@ class NetdevCollector:
         self._class = os.fspath(roots.sysfs / "class/net")
         self._devices = Filter(options.device_include, options.device_exclude)
         self._options = options
-        self._labels: dict[tuple[str, str | None], str] = {}
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
         families: dict[str, Family] = {}
         for device, counters in self._read():
             alias = attribute(f"{self._class}/{device}", "ifalias") or "" if self._options.label_ifalias else None
-            labels = self._labels.get((device, alias))
-            if labels is None:
-                more = {} if alias is None else {"ifalias": alias}
-                labels = self._labels[device, alias] = label_text(device=device, **more)
+            labels = label_text(device=device, **({} if alias is None else {"ifalias": alias}))
             for statistic, value in counters.items():
                 family = families.get(statistic)
                 if family is None:
@@ -108,8 +104,11 @@ class NetdevCollector:
 
 
 def _counters(line: str) -> tuple[str, Counters]:
-    device, _, numbers = line.rpartition(":")
-    return device.strip(), dict(zip(_COLUMNS, map(int, numbers.split()), strict=True))
+    device, _, text = line.rpartition(":")
+    numbers = text.split()
+    if len(numbers) != len(_COLUMNS):
+        raise ValueError(f"{len(numbers)} numbers where there should be {len(_COLUMNS)}: {line!r}")
+    return device.strip(), dict(zip(_COLUMNS, map(int, numbers), strict=True))
 
 
 def _prefix_length(netmask: str) -> int:
