@@ -1,31 +1,51 @@
 """Fetching a target's body over HTTP, as Prometheus asks for it.
 
-One `ClientSession` serves all targets, a `JobClient` has what is particular to a job: headers, TLS, limits.
+A `JobClient` has what is particular to a job: headers, TLS, limits. Plain HTTP goes over a connection that the target
+keeps for itself (scraper.http_connection), all else through the session that all jobs share (scraper.http_client).
 """
 
 import asyncio
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from yarl import URL
 
+from exposition.formats import Format
 from scraper.config import EscapingScheme, ScrapeConfig, ScrapeProtocol
 from scraper.errors import BodyTooLargeError, RequestError, ScrapeError, ScrapeLimitError
-from scraper.http_client import USER_AGENT, HTTPClient, open_session, parsed_url, request_error, timeout_text
+from scraper.http_body import decompress
+from scraper.http_client import (
+    REDIRECTS,
+    USER_AGENT,
+    HTTPClient,
+    merged_headers,
+    open_session,
+    parsed_url,
+    request_error,
+    timeout_text,
+)
+from scraper.http_connection import PlainClient
+from scraper.http_secrets import Headers
 from scraper.target import Target
 
 __all__ = ["JobClient", "Response", "TargetClient", "accept_header", "open_session"]
+
+_SOUND_URL = re.compile(r"[!-~]+")
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 """The most a body may have where `body_size_limit` sets no limit: one target must not take all memory."""
 
 _MEDIA_TYPES: dict[ScrapeProtocol, str] = {
+    "PrometheusProto": ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"),
     "OpenMetricsText1.0.0": "application/openmetrics-text;version=1.0.0",
     "OpenMetricsText0.0.1": "application/openmetrics-text;version=0.0.1",
     "PrometheusText1.0.0": "text/plain;version=1.0.0",
     "PrometheusText0.0.4": "text/plain;version=0.0.4",
 }
+_READABLE = frozenset(format_.value for format_ in Format)
 _WITH_ESCAPING = ("OpenMetricsText1.0.0", "PrometheusText1.0.0")
 # Prometheus counts its five protocols plus one down, so the first always has 0.6.
 _FIRST_WEIGHT = 6
@@ -39,12 +59,17 @@ class Response:
     content_type: str
 
 
-def accept_header(protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme) -> str:
-    """The Accept header with Prometheus's quality values (prometheus scrape acceptHeader)."""
+def accept_header(
+    protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme, readable: frozenset[str] = _READABLE
+) -> str:
+    """The Accept header with Prometheus's quality values (prometheus scrape acceptHeader).
+
+    `readable` are the media types that there is a reader for; no other is asked for.
+    """
     accepted = []
     weight = _FIRST_WEIGHT
     for protocol in protocols:
-        if protocol in _MEDIA_TYPES:
+        if _MEDIA_TYPES[protocol].partition(";")[0] in readable:
             suffix = f";escaping={escaping}" if protocol in _WITH_ESCAPING else ""
             accepted.append(f"{_MEDIA_TYPES[protocol]}{suffix};q=0.{weight}")
         weight -= 1
@@ -62,10 +87,19 @@ class JobClient:
             "Accept": accept_header(job.scrape_protocols or (), job.metric_name_escaping_scheme),
             "Accept-Encoding": "gzip" if job.enable_compression else "identity",
         }
+        self._has_tokens = job.oauth2 is not None
+
+    def plain_client(self, url: URL) -> PlainClient | None:
+        """A client for a target that needs no more than plain HTTP, None for any other."""
+        direct = url.scheme == "http" and url.user is None and url.password is None
+        # Anything else in a URL is for aiohttp to refuse.
+        if not direct or self._has_tokens or self.http.proxies.proxy_for(url) or not _SOUND_URL.fullmatch(str(url)):
+            return None
+        return PlainClient(url.host or "", url.port or 80, self.limit_bytes)
 
 
 class TargetClient:
-    """Fetches one target; URL and headers are made once."""
+    """Fetches one target; URL and headers are made once. The owner closes it."""
 
     def __init__(self, client: JobClient, target: Target) -> None:
         self._client = client
@@ -74,26 +108,74 @@ class TargetClient:
         self._headers = {**client.headers, "X-Prometheus-Scrape-Timeout-Seconds": timeout_s}
         self._timeout_s = target.timeout_ms / 1000
         self._url: URL | None = None
+        self._plain: PlainClient | None = None
+        self._own_headers: Headers | None = None
+        self._request = b""
 
     async def fetch(self) -> Response:
         """One GET within the target's timeout. Raises ScrapeError."""
         try:
+            if self._url is None:
+                self._url = parsed_url(self._target.url)
+                self._plain = self._client.plain_client(self._url)
+            if self._plain is not None:
+                return await self._get_plain(self._plain, self._url)
             async with asyncio.timeout(self._timeout_s):
-                return await self._get()
+                return await self._get(self._url)
         except TimeoutError as error:
-            raise ScrapeError(str(request_error("GET", self._target.url, timeout_text(self._timeout_s)))) from error
+            raise ScrapeError(self._failed(timeout_text(self._timeout_s))) from error
         except BodyTooLargeError as error:
             raise ScrapeLimitError(str(error)) from error
         except RequestError as error:
             raise ScrapeError(str(error)) from error
 
-    async def _get(self) -> Response:
-        if self._url is None:
-            self._url = parsed_url(self._target.url)
-        stream = await self._client.http.send("GET", self._url, self._headers)
+    def close(self) -> None:
+        """Close the target's connection. Idempotent; a further fetch opens a new one."""
+        if self._plain is not None:
+            self._plain.close()
+
+    async def _get_plain(self, plain: PlainClient, url: URL) -> Response:
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            own = await self._client.http.own_headers.current()
+            if own is not self._own_headers:
+                self._own_headers = own
+                self._request = request_bytes(url, merged_headers(self._headers, own))
+            message, body = await plain.exchange(self._request, deadline_s)
+        except BodyTooLargeError:
+            raise
+        except RequestError as error:
+            raise RequestError(self._failed(str(error))) from error
+        if message.code in REDIRECTS and self._client.http.follow_redirects:
+            self._plain = None  # from now on: what is redirected once is so always
+            plain.close()
+            async with asyncio.timeout_at(deadline_s):
+                return await self._get(url)
+        if message.code != 200:
+            raise _status_error(message.code, message.reason)
+        if (encoding := message.headers.get("Content-Encoding", "")) == "gzip":
+            body = await decompress(body, encoding, self._client.limit_bytes)
+        return Response(body, message.headers.get("Content-Type", ""))
+
+    async def _get(self, url: URL) -> Response:
+        stream = await self._client.http.send("GET", url, self._headers)
         try:
             if stream.status != 200:
-                raise ScrapeError(f"server returned HTTP status {stream.status} {stream.reason}".rstrip())
+                raise _status_error(stream.status, stream.reason)
             return Response(await stream.read(self._client.limit_bytes), stream.content_type)
         finally:
             stream.release()
+
+    def _failed(self, reason: str) -> str:
+        return str(request_error("GET", self._target.url, reason))
+
+
+def request_bytes(url: URL, headers: Mapping[str, str]) -> bytes:
+    """A GET request as it goes over the wire; names and values of the headers are sound."""
+    lines = [f"GET {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "\r\n"]).encode()
+
+
+def _status_error(status: int, reason: str | None) -> ScrapeError:
+    return ScrapeError(f"server returned HTTP status {status} {reason or ''}".rstrip())

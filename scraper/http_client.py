@@ -7,20 +7,22 @@ limit holds for what comes out and not only for what comes in.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
 from common.durations import format_duration
-from scraper.errors import BodyTooLargeError, RequestError
+from scraper.errors import BodyTooLargeError, RequestError, ScraperError
 from scraper.http_body import HTTPResponse, body_too_large, decompress
 from scraper.http_config import HTTPConfig, OAuth2, ProxyConfig
+from scraper.http_connection import CLOSED
 from scraper.http_proxy import ProxyChoice
 from scraper.http_secrets import Headers, RequestHeaders, SecretFile
 from scraper.http_tls import TLS
@@ -38,7 +40,7 @@ _READ_BUFFER_BYTES = 1024 * 1024
 # How many requests one may become by redirects, as in Go's net/http.
 _MAX_REQUESTS = 10
 _TOKEN_TIMEOUT_S = 30
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def open_session(unix_socket: str = "") -> aiohttp.ClientSession:
@@ -67,7 +69,7 @@ class HTTPStream:
         self.content_type = response.headers.get("Content-Type", "")
         self._response = response
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives, not decompressed. Raises RequestError."""
         try:
             while chunk := await self._response.content.readany():
@@ -75,7 +77,7 @@ class HTTPStream:
         except (aiohttp.ClientError, OSError) as error:
             raise request_error(self._response.method, self._response.url, reason_of(error)) from error
 
-    async def lines(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> AsyncIterator[bytes]:
+    async def lines(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> AsyncGenerator[bytes, None]:
         """The body's lines as they arrive, without their ends. Raises RequestError, also for an overlong line."""
         rest = bytearray()
         async for chunk in self.chunks():
@@ -121,19 +123,22 @@ class HTTPClient:
         unix_socket: str = "",
     ) -> None:
         self.follow_redirects = config.follow_redirects
-        self.proxies = ProxyChoice(config, os.environ)
-        self._tls = TLS(config.tls_config, directory)
+        try:
+            self.proxies = ProxyChoice(config, os.environ)
+        except ValueError as error:
+            raise ScraperError(f"the proxy's URL cannot be used: {error}") from error
+        self.tls = TLS(config.tls_config, directory)
         self._server_name = config.tls_config.server_name or None
         self._session = session
         self._unix_socket = unix_socket
         self._own_session: aiohttp.ClientSession | None = None
         self._token_client: HTTPClient | None = None
-        tokens = None
+        self._tokens: TokenSource | None = None
         if oauth2 := config.oauth2:
             self._token_client = HTTPClient(_token_config(oauth2), directory, session=session)
             secret = SecretFile(directory, oauth2.client_secret_file) if oauth2.client_secret_file else None
-            tokens = TokenSource(oauth2, secret, self._token_client.post_form)
-        self.own_headers = RequestHeaders(config, directory, tokens)
+            self._tokens = TokenSource(oauth2, secret, self._token_client.post_form)
+        self.own_headers = RequestHeaders(config, directory, self._tokens)
 
     async def request(
         self,
@@ -190,6 +195,8 @@ class HTTPClient:
 
     async def close(self) -> None:
         """Close what the client opened. Idempotent."""
+        if self._tokens is not None:
+            await self._tokens.close()
         session, self._own_session = self._own_session, None
         if session is not None:
             await session.close()
@@ -200,11 +207,14 @@ class HTTPClient:
         """Send, and follow redirects as Go's net/http does. The caller releases the stream. Raises RequestError."""
         here = url
         headers = {"User-Agent": USER_AGENT, **headers}
-        sent = merged_headers(headers, await self.own_headers.current())
+        try:
+            sent = merged_headers(headers, await self.own_headers.current())
+        except RequestError as error:
+            raise request_error(method, url, str(error)) from error
         for _ in range(_MAX_REQUESTS):
             response = await self._send_once(method, here, sent, data)
             location = response.headers.get("Location")
-            if not (self.follow_redirects and location and response.status in _REDIRECTS):
+            if not (self.follow_redirects and location and response.status in REDIRECTS):
                 return HTTPStream(response)
             response.release()
             here = parsed_url(_joined(here, location))
@@ -212,7 +222,7 @@ class HTTPClient:
                 method, data = "GET", None
             if not _may_see_credentials(url.host or "", here.host or ""):
                 # For good: a way back to the first host would be the foreign one's choice.
-                sent = CIMultiDict(headers)
+                sent = merged_headers(headers, self.own_headers.public)
                 sent.popall("Authorization", None)
         raise request_error(method, here, f"stopped after {_MAX_REQUESTS} redirects")
 
@@ -221,22 +231,25 @@ class HTTPClient:
     ) -> aiohttp.ClientResponse:
         session = self._session or self._open()
         proxy = self.proxies.proxy_for(url)
+        if proxy is not None and proxy.scheme not in ("http", "https"):
+            raise request_error(method, url, f"the proxy's scheme is {proxy.scheme!r}: expected http or https")
         # A proxy is reached with the same TLS settings.
         needs_tls = "https" in (url.scheme, proxy.scheme if proxy else "")
         try:
             return await session.request(
                 method,
-                url,
+                # Go prefers the header to what the URL says.
+                url.with_user(None) if "Authorization" in headers else url,
                 headers=headers,
                 data=data,
-                ssl=self._tls.context() if needs_tls else True,
+                ssl=self.tls.context() if needs_tls else True,
                 server_hostname=self._server_name,
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=CIMultiDict(self.proxies.connect_headers) if proxy else None,
             )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: aiohttp refuses a URL or a header.
+        except (RequestError, aiohttp.ClientError, OSError, ValueError) as error:
+            # RequestError: of the TLS files. ValueError: aiohttp refuses a URL or a header.
             raise request_error(method, url, reason_of(error)) from error
 
     def _open(self) -> aiohttp.ClientSession:
@@ -271,6 +284,12 @@ def reason_of(error: Exception) -> str:
             return f"no TLS connection with {error.host}:{error.port}: {error.__cause__ or error}"
         case aiohttp.ClientConnectorError():
             return f"cannot connect to {error.host}:{error.port}: {_os_reason(error.os_error)}"
+        case aiohttp.ClientPayloadError() if isinstance(cause := error.__cause__, HttpProcessingError):
+            return f"the answer broke off: {cause.message.strip()}"
+        case aiohttp.ClientResponseError() if isinstance(cause := error.__cause__, HttpProcessingError):
+            return f"the answer is not HTTP: {cause.message.strip()}"
+        case aiohttp.ServerDisconnectedError():
+            return CLOSED
         case aiohttp.ClientHttpProxyError():
             return f"the proxy refuses: {error.status} {error.message}"
         case aiohttp.InvalidURL():
@@ -294,7 +313,7 @@ async def _deadline(method: str, url: str | URL, timeout_s: float) -> AsyncItera
 
 
 def _os_reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    return error.strerror or str(error) or "the connection was closed"
 
 
 def parsed_url(url: str | URL, params: Query | None = None) -> URL:

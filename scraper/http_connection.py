@@ -16,6 +16,8 @@ from scraper.http_body import body_too_large
 
 Answer = tuple[RawResponseMessage, bytes]
 
+CLOSED = "the server closed the connection before its answer was complete"
+
 # The parser's limit is a C int, of which it takes the double.
 _MAX_PARSER_LIMIT = 2**30 - 1
 # Go's IdleConnTimeout in Prometheus.
@@ -107,29 +109,35 @@ class _Connection(BaseProtocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._received = False
+        self._surplus = False
 
     async def exchange(self, request: bytes, deadline_s: float) -> Answer:
         """See PlainClient. A transport that is gone is an error like a server that closes."""
         if self.transport is None:
-            raise _UnansweredError(_CLOSED)
-        self._waiter = self._loop.create_future()
-        self._message = self._payload = None
-        self._parts, self._size, self._received = [], 0, False
+            raise _UnansweredError(CLOSED)
+        self._forget()
+        self._waiter = waiter = self._loop.create_future()
         timer = self._loop.call_at(deadline_s, self._finish, TimeoutError())
         self.transport.write(request)
         complete = False
         try:
-            await self._waiter
+            await waiter
             message, payload = self._message, self._payload
             if message is None or payload is None:
-                raise RequestError(_CLOSED)
-            complete = payload.is_eof() and not message.should_close
+                raise RequestError(CLOSED)
+            complete = payload.is_eof() and not message.should_close and not self._surplus
+            return message, self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         finally:
             timer.cancel()
-            self._waiter = None
+            self._forget()
             if not complete:
                 self.abort()
-        return message, self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+    def _forget(self) -> None:
+        """Hold nothing of an answer, also for the long time between two scrapes."""
+        self._waiter = self._message = self._payload = None
+        self._parts, self._size = [], 0
+        self._received = self._surplus = False
 
     def abort(self) -> None:
         """Close at once."""
@@ -139,7 +147,7 @@ class _Connection(BaseProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._received = True
-        if self._waiter is None:
+        if self._waiter is None or self._waiter.done():
             self.abort()  # what was not asked for must not become the next answer
             return
         try:
@@ -148,7 +156,9 @@ class _Connection(BaseProtocol):
             self._finish(RequestError(f"the answer is not HTTP: {error.message.strip()}"))
             return
         for message, payload in messages:
-            if message.code >= 200:  # others announce the one that counts
+            if self._message is not None:
+                self._surplus = True
+            elif message.code >= 200:  # others announce the one that counts
                 self._message, self._payload = message, payload
         self._collect()
 
@@ -166,7 +176,7 @@ class _Connection(BaseProtocol):
             self._finish(RequestError(f"the answer broke off: {error.message.strip()}"))
             return
         self._collect()
-        self._finish(RequestError(_CLOSED) if self._received else _UnansweredError(_CLOSED))
+        self._finish(RequestError(CLOSED) if self._received else _UnansweredError(CLOSED))
 
     def pause_reading(self) -> None:
         """Nothing: what the parser holds is taken away at once, and limited."""
@@ -198,6 +208,3 @@ class _Connection(BaseProtocol):
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
-
-
-_CLOSED = "the server closed the connection before its answer was complete"

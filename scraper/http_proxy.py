@@ -105,5 +105,8 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 
 def _proxy_url(text: str) -> URL:
-    """Raises ValueError where the text is no URL at all."""
-    return URL(text if "://" in text else f"http://{text}")
+    """Raises ValueError where the text has no usable host and port."""
+    url = URL(text if "://" in text else f"http://{text}")
+    if not url.host or url.port == 0:  # yarl looks at the port when it is asked for it
+        raise ValueError(f"{text!r} names no host")
+    return url

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scraper.errors import RequestError, ScraperError
 from scraper.http_config import TLSConfig, TLSVersion
-from scraper.http_secrets import SecretFile, refresh_all
+from scraper.http_secrets import SecretFile
 
 _VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -31,7 +31,11 @@ class TLS:
             for key in ("ca", "cert", "key")
             if getattr(config, f"{key}_file")
         }
+        self._texts: dict[str, str] = {}
         self._context: ssl.SSLContext | None = None
+        low, high = config.min_version, config.max_version
+        if low and high and _VERSIONS[high] < _VERSIONS[low]:
+            raise ScraperError(f"tls_config: max_version {high} is below min_version {low}")
         if config != TLSConfig():
             try:
                 self.context()
@@ -42,28 +46,28 @@ class TLS:
         """The context for new connections. Raises RequestError where changed files are unusable."""
         if self._config == TLSConfig():
             return _default_context()
-        changed = refresh_all(self._files.values())
-        if self._context is None or changed:
-            self._context = None  # so that unusable files are tried again next time
-            self._context = self._make()
+        try:
+            texts = {key: file.read() for key, file in self._files.items()}
+            if self._context is None or texts != self._texts:
+                self._context = self._make(texts)
+                self._texts = texts
+        except RequestError as error:
+            raise RequestError(f"tls_config: {error}") from error
         return self._context
 
-    def _pem(self, key: str) -> str:
-        file = self._files.get(key)
-        return file.text if file else str(getattr(self._config, key))
-
-    def _make(self) -> ssl.SSLContext:
+    def _make(self, texts: dict[str, str]) -> ssl.SSLContext:
         config = self._config
+        ca, cert, key = (texts.get(name) or getattr(config, name) for name in ("ca", "cert", "key"))
         try:
-            context = ssl.create_default_context(cadata=self._pem("ca") or None)
+            context = ssl.create_default_context(cadata=ca or None)
         except (ssl.SSLError, ValueError) as error:
-            raise RequestError(f"tls_config: {config.ca_file or 'ca'} cannot be used: {error}") from error
-        if cert := self._pem("cert"):
+            raise RequestError(f"{config.ca_file or 'ca'} cannot be used: {error}") from error
+        if cert:
             try:
-                _load_cert_chain(context, cert, self._pem("key"))
+                _load_cert_chain(context, cert, key)
             except (OSError, ssl.SSLError) as error:
                 names = f"{config.cert_file or 'cert'} with {config.key_file or 'key'}"
-                raise RequestError(f"tls_config: {names} cannot be used: {error}") from error
+                raise RequestError(f"{names} cannot be used: {error}") from error
         if config.min_version:
             context.minimum_version = _VERSIONS[config.min_version]
         if config.max_version:

@@ -27,10 +27,8 @@ _SHOWN_BYTES = 200
 class Secret(Protocol):
     """A text that may change, such as a file's."""
 
-    text: str
-
-    def refresh(self) -> bool:
-        """Look again; says whether the text changed. Raises RequestError."""
+    def read(self) -> str:
+        """The text as it is now. Raises RequestError."""
 
 
 class _Answer(msgspec.Struct):
@@ -54,22 +52,36 @@ class TokenSource:
     def __init__(self, config: OAuth2, secret_file: Secret | None, post: Post) -> None:
         self._config = config
         self._secret_file = secret_file
+        self._secret = config.client_secret
         self._post = post
         self._token: _Token | None = None
-        self._lock = asyncio.Lock()
+        self._fetching: asyncio.Task[_Token] | None = None
         # Servers differ in where they want the credentials; the way that worked is kept.
         self._in_header: bool | None = None
 
     async def authorization(self) -> str:
         """The Authorization header. Raises RequestError where there is no token to be had."""
-        if self._secret_file is not None and self._secret_file.refresh():
-            self._token = None
+        if self._secret_file is not None and (secret := self._secret_file.read()) != self._secret:
+            self._secret, self._token = secret, None
         if (token := self._valid()) is not None:
             return token.authorization
-        async with self._lock:
-            if (token := self._valid()) is None:
-                token = self._token = await self._fetch()
-        return token.authorization
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch(), name=f"oauth2 token of {self._config.token_url}")
+            self._fetching.add_done_callback(self._fetched)
+        # Shielded: the request is everybody's, also of those with more patience.
+        return (await asyncio.shield(self._fetching)).authorization
+
+    async def close(self) -> None:
+        """End a request under way. Idempotent."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+
+    def _fetched(self, task: asyncio.Task[_Token]) -> None:
+        self._fetching = None
+        # Asking for the exception marks it as seen: each who waits gets it.
+        if not task.cancelled() and task.exception() is None:
+            self._token = task.result()
 
     def _valid(self) -> _Token | None:
         token = self._token
@@ -90,19 +102,18 @@ class TokenSource:
 
     async def _ask(self, in_header: bool) -> _Token:
         config = self._config
-        secret = config.client_secret or (self._secret_file.text if self._secret_file else "")
         headers = {"Content-Type": _FORM}
         form = {"grant_type": "client_credentials"}
         if config.scopes:
             form["scope"] = " ".join(config.scopes)
         form |= config.endpoint_params
         if in_header:
-            pair = f"{quote_plus(config.client_id)}:{quote_plus(secret)}"
+            pair = f"{quote_plus(config.client_id)}:{quote_plus(self._secret)}"
             headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         else:
             form["client_id"] = config.client_id
-            if secret:
-                form["client_secret"] = secret
+            if self._secret:
+                form["client_secret"] = self._secret
         asked_s = time.monotonic()
         response = await self._post(config.token_url, headers, urlencode(form))
         return _read(response, asked_s)
@@ -121,13 +132,12 @@ def _read(response: HTTPResponse, asked_s: float) -> _Token:
             raise RequestError(f"oauth2: cannot parse the token server's answer: {error}") from error
         answer, life_s = _Answer(), 0.0
     if not 200 <= response.status < 300 or answer.error:
-        what = f"{answer.error} {answer.error_description}".strip() or _shown(response.body)
-        raise RequestError(f"oauth2: cannot fetch token: {response.status} {response.reason}: {what}")
+        if answer.error:
+            description = f' "{answer.error_description}"' if answer.error_description else ""
+            raise RequestError(f'oauth2: "{answer.error}"{description}')
+        shown = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
+        raise RequestError(f"oauth2: cannot fetch token: {response.status} {response.reason}: {shown}")
     if not answer.access_token:
         raise RequestError("oauth2: the token server's answer has no access_token")
     kind = _TYPES.get(answer.token_type.lower(), answer.token_type or "Bearer")
     return _Token(f"{kind} {answer.access_token}", asked_s + life_s if life_s > 0 else None)
-
-
-def _shown(body: bytes) -> str:
-    return body[:_SHOWN_BYTES].decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from common.yamlfile import Duration
 from scraper.client import JobClient, TargetClient, accept_header, open_session
-from scraper.config import DEFAULT_PROTOCOLS, ByteSize
+from scraper.config import DEFAULT_PROTOCOLS, ByteSize, EscapingScheme, ScrapeProtocol
 from scraper.discovery.model import TargetGroup
 from scraper.errors import BodyTooLargeError, RequestError, ScrapeError
 from scraper.http_body import gunzip
@@ -72,7 +72,7 @@ MISBEHAVING: list[tuple[Handler, str]] = [
     (hanging, "context deadline exceeded: no complete answer within 200ms"),
     (dripping, "context deadline exceeded"),
     (endless, "body size limit exceeded: the body has more than 10240 bytes"),
-    (lying, "payload is not completed"),
+    (lying, "the answer broke off: Not enough data"),
     (zipped(b"#" * 1_000_000), "body size limit exceeded"),
     (answer(gzip.compress(b"a 1\n")[:-9], **{"Content-Encoding": "gzip"}), "damaged gzip"),
     (answer(b"a 1\n", **{"Content-Encoding": "gzip"}), "damaged gzip"),
@@ -204,8 +204,32 @@ async def test_what_a_target_is_asked_for() -> None:
         assert request.headers["X-Prometheus-Scrape-Timeout-Seconds"] == "10"
 
 
-def test_weights_of_protocols_that_are_not_spoken_stay_free() -> None:
-    header = accept_header(("PrometheusProto", "PrometheusText0.0.4"), "allow-utf-8")
+# Recorded from Prometheus 3.5.3.
+PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+ACCEPTS: list[tuple[tuple[ScrapeProtocol, ...], EscapingScheme, str]] = [
+    (
+        ("PrometheusProto", *DEFAULT_PROTOCOLS),
+        "allow-utf-8",
+        f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+        "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+        "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+    ),
+    (
+        ("PrometheusText0.0.4", "PrometheusProto"),
+        "underscores",
+        f"text/plain;version=0.0.4;q=0.6,{PROTOBUF};q=0.5,*/*;q=0.4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("protocols", "escaping", "header"), ACCEPTS)
+def test_accept(protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme, header: str) -> None:
+    readable = frozenset({"application/vnd.google.protobuf", "application/openmetrics-text", "text/plain"})
+    assert accept_header(protocols, escaping, readable) == header
+
+
+def test_weights_of_protocols_that_cannot_be_read_stay_free() -> None:
+    header = accept_header(("PrometheusProto", "PrometheusText0.0.4"), "allow-utf-8", frozenset({"text/plain"}))
     assert header == "text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
     assert accept_header(DEFAULT_PROTOCOLS, "underscores").count("escaping=underscores") == 2
 
@@ -260,7 +284,10 @@ async def test_redirects_in_a_circle_end() -> None:
         target.exposed.handler = circle
         await target.scrape(T1)
         assert "/metrics" in target.loop.state.last_error
-        assert len(target.exposed.requests) == 10, "as many as Go's client follows"
+        assert "stopped after 10 redirects" in target.loop.state.last_error
+        target.exposed.requests.clear()
+        await target.scrape(T1 + 1000)
+        assert len(target.exposed.requests) == 10, "as many as Go's client makes"
 
 
 @pytest.mark.parametrize("follow", [True, False])
