@@ -81,13 +81,13 @@ class Process:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the file has just been read; by default it would kill
         async with contextlib.AsyncExitStack() as stack:
+            web_config = load_web_config(self._web_config_file)
             store = await self._open_store(stack)
             if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
                 exporter = web.AppRunner(create_exporter_app(), access_log=None)
                 await serve(stack, exporter, [own.listen_address], "exporter.listen_address")
             self._manager = ScrapeManager(store, self._registry) if self._parts.scraper else None
             app = create_app(self._dependencies(store))
-            web_config = load_web_config(self._web_config_file)
             await serve(stack, make_runner(app), [self._listen_address], "--web.listen-address", web_config)
             if self._manager is not None:
                 stack.push_async_callback(self._manager.stop)

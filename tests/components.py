@@ -17,6 +17,7 @@ COMPONENTS = {
     "promtool": (["promtool"], "prometheus"),
     "node_exporter": (["prometheus-node-exporter", "node_exporter"], "prometheus-node-exporter"),
     "chromium": (["chromium"], "chromium"),
+    "openssl": (["openssl"], "openssl"),
     "systemd-analyze": (["systemd-analyze"], "systemd"),
 }
 

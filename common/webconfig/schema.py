@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Self
 
 import msgspec
-import yaml
 
 from common.yamlfile import Problem
 
@@ -197,6 +196,8 @@ def problems(file: WebConfigFile, text: str) -> Iterator[Problem]:
 
 
 def _users_without_hash(text: str) -> Iterator[str]:
+    import yaml  # a process without a web config does without its memory
+
     root = yaml.compose(text, yaml.CSafeLoader)
     for key, users in root.value if isinstance(root, yaml.MappingNode) else ():
         if key.value == "basic_auth_users" and isinstance(users, yaml.MappingNode):

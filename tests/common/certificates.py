@@ -1,12 +1,11 @@
 """Certificates for tests, made with the openssl command."""
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.components import missing
+from tests.components import require
 
 Arguments = Sequence[str | Path]
 
@@ -35,7 +34,7 @@ def make_authority(directory: Path, name: str) -> Authority:
 
 
 def _request(directory: Path, name: str, more: Arguments) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl") or missing("openssl is not installed: apt-get install openssl")
+    openssl = require("openssl")
     cert, key = directory / f"{name}.pem", directory / f"{name}.key"
     command: Arguments = [openssl, "req", "-x509", "-nodes", "-days", "30", "-subj", f"/CN={name}"]
     subprocess.run([*command, "-keyout", key, "-out", cert, *more], check=True, capture_output=True)

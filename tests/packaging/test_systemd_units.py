@@ -33,5 +33,5 @@ def test_systemd_understands_every_line(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_there_is_a_unit() -> None:
-    assert [unit.name for unit in UNITS] == ["fleetwatch-exporter.service"]
+def test_a_host_and_a_server_have_their_unit() -> None:
+    assert [unit.name for unit in UNITS] == ["fleetwatch-exporter.service", "fleetwatch.service"]
