@@ -108,7 +108,8 @@ def connect(running: Running) -> http.client.HTTPConnection:
 
 def secured(directory: Path) -> Path:
     """A web config file with a certificate and a user."""
-    key: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", directory / "key.pem"]
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    key: list[str | Path] = [*new_key, "-keyout", directory / "key.pem"]
     command: list[str | Path] = ["openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=localhost", *key]
     subprocess.run([*command, "-out", directory / "cert.pem"], check=True, capture_output=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()

@@ -154,6 +154,8 @@ def _convert(root: _Node, type_: type[T], report: Callable[..., None]) -> T | No
         elif (respelled := _respelled(node, reason)) is not None:
             node.value = respelled
             continue
+        elif reason.startswith("Invalid enum value"):
+            report(node, f"{node.value!r} is none of {', '.join(_choices(type_, path))}")
         else:
             report(node, _plain_words(reason))
         if len(trail) == 1:
@@ -175,6 +177,29 @@ def _respelled(node: _Node, reason: str) -> str | None:
         spelled = str(int(digits, 8 if octal else 0))
         return spelled if spelled != text else None
     return None
+
+
+def _choices(type_: Any, path: str) -> list[str]:
+    """The texts that are allowed at a path of a document of this type."""
+    from msgspec import inspect  # needed for nothing but errors
+
+    def parts(info: Any, step: str) -> list[Any]:
+        match info:
+            case inspect.UnionType():
+                return [part for member in info.types for part in parts(member, step)]
+            case inspect.StructType():
+                return [field.type for field in info.fields if field.encode_name == step]
+            case inspect.DictType():
+                return [info.value_type]
+            case inspect.ListType() | inspect.VarTupleType():
+                return [info.item_type]
+        return []
+
+    infos: list[Any] = [inspect.type_info(type_)]
+    for name, index in _STEP.findall(path):
+        infos = [part for info in infos for part in parts(info, name or index)]
+    members = [member for info in infos for member in getattr(info, "types", (info,))]
+    return [str(value) for member in members for value in getattr(member, "values", ()) if value != ""]
 
 
 def _follow(root: _Node, path: str) -> list[_Node]:

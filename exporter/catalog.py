@@ -8,6 +8,7 @@ import msgspec
 
 from exporter.collectors.arp import ArpCollector, ArpOptions
 from exporter.collectors.bonding import BondingCollector
+from exporter.collectors.btrfs import BtrfsCollector
 from exporter.collectors.conntrack import ConntrackCollector
 from exporter.collectors.cpu import CpuCollector, CpuOptions
 from exporter.collectors.cpu_vulnerabilities import CpuVulnerabilitiesCollector
@@ -33,6 +34,7 @@ from exporter.collectors.os import OsCollector
 from exporter.collectors.powersupplyclass import PowersupplyclassCollector, PowersupplyclassOptions
 from exporter.collectors.pressure import PressureCollector
 from exporter.collectors.processes import ProcessesCollector
+from exporter.collectors.processes_top import ProcessesTopCollector, ProcessesTopOptions
 from exporter.collectors.rapl import RaplCollector, RaplOptions
 from exporter.collectors.schedstat import SchedstatCollector
 from exporter.collectors.selinux import SelinuxCollector
@@ -40,6 +42,7 @@ from exporter.collectors.server_info import ServerInfoCollector, ServerInfoOptio
 from exporter.collectors.sockstat import SockstatCollector
 from exporter.collectors.softnet import SoftnetCollector
 from exporter.collectors.stat import StatCollector, StatOptions
+from exporter.collectors.systemd import SystemdCollector, SystemdOptions
 from exporter.collectors.textfile import TextfileCollector, TextfileOptions
 from exporter.collectors.thermal_zone import ThermalZoneCollector
 from exporter.collectors.time import TimeCollector
@@ -81,6 +84,7 @@ def _kind_with(options: type[_Options], make: Callable[[Roots, _Options], Collec
 COLLECTORS: Mapping[str, Kind] = {
     "arp": _kind_with(ArpOptions, ArpCollector),
     "bonding": _kind(BondingCollector),
+    "btrfs": _kind(BtrfsCollector),
     "conntrack": _kind(ConntrackCollector),
     "cpu": _kind_with(CpuOptions, CpuCollector),
     "cpu_vulnerabilities": _kind(CpuVulnerabilitiesCollector, enabled=False),
@@ -106,6 +110,7 @@ COLLECTORS: Mapping[str, Kind] = {
     "powersupplyclass": _kind_with(PowersupplyclassOptions, PowersupplyclassCollector),
     "pressure": _kind(PressureCollector),
     "processes": _kind(ProcessesCollector, enabled=False),
+    "processes_top": _kind_with(ProcessesTopOptions, ProcessesTopCollector, enabled=False),
     "rapl": _kind_with(RaplOptions, RaplCollector),
     "schedstat": _kind(SchedstatCollector),
     "selinux": _kind(SelinuxCollector),
@@ -113,6 +118,7 @@ COLLECTORS: Mapping[str, Kind] = {
     "sockstat": _kind(SockstatCollector),
     "softnet": _kind(SoftnetCollector),
     "stat": _kind_with(StatOptions, StatCollector),
+    "systemd": _kind_with(SystemdOptions, SystemdCollector, enabled=False),
     "thermal_zone": _kind(ThermalZoneCollector),
     "time": _kind(TimeCollector),
     "timex": _kind(TimexCollector),

@@ -6,6 +6,7 @@ status 1; a traceback is a bug. Heavy imports happen inside the commands, so tha
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -112,17 +113,33 @@ def query(
 @check_app.command("config")
 def check_config(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
     """Say everything that is wrong in config files, with line and key path."""
-    from fleetwatch.config import load_config
+    from fleetwatch.config import check_config, ignored_keys, summary
 
+    def check(path: Path) -> str:
+        loaded = check_config(path)
+        ignored = ", ".join(ignored_keys(loaded.config))
+        return f"valid: {summary(loaded)}" + (f"\n{path}: accepted, not acted on: {ignored}" if ignored else "")
+
+    _check_files(files, check)
+
+
+@check_app.command("web-config")
+def check_web_config(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
+    """Say everything that is wrong in web config files, and in the certificates that they name."""
+    from common.webconfig import WebConfig
+
+    _check_files(files, lambda path: f"valid, {'HTTPS' if WebConfig.load(path).serves_tls else 'HTTP'}")
+
+
+def _check_files(files: list[Path], check: Callable[[Path], str]) -> None:
+    """Print what `check` says of each file; exit with 1 where it raised a FleetwatchError for one."""
     failed = False
     for path in files:
         try:
-            config = load_config(path).config
+            typer.echo(f"{path}: {check(path)}")
         except FleetwatchError as error:
             failed = True
             typer.echo(str(error), err=True)
-        else:
-            typer.echo(f"{path}: valid, {len(config.scrape_configs)} scrape configs")
     if failed:
         raise typer.Exit(1)
 

@@ -171,3 +171,13 @@ def _rule_file_problems(config: Config, directory: Path) -> Iterator[Problem]:
     for index, pattern in enumerate(config.rule_files):
         if "*" not in pattern and not matching_files(pattern, directory):
             yield Problem(f"rule_files[{index}]", f"there is no file {directory / pattern}")
+
+
+def summary(loaded: LoadedConfig) -> str:
+    """What is in a config, in one line for a person."""
+    jobs = loaded.config.scrape_configs
+    targets = sum(len(group.targets) for job in jobs for group in job.static_configs)
+    patterns = {pattern for job in jobs for file_sd in job.file_sd_configs for pattern in file_sd.files}
+    target_files = {path for pattern in patterns for path in matching_files(pattern, loaded.directory)}
+    counts = ((len(jobs), "job"), (targets, "static target"), (len(target_files), "target file"))
+    return ", ".join([f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts])

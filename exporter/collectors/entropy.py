@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from exporter.roots import Roots, read_text
+from exporter.collectors.lines import parse_lines
+from exporter.roots import Roots
 from exposition.writer import Family
 
 
@@ -15,6 +16,7 @@ class EntropyCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        available, pool_size = int(read_text(self._available)), int(read_text(self._pool_size))
+        (available,) = parse_lines(self._available, int)
+        (pool_size,) = parse_lines(self._pool_size, int)
         yield Family.single("node_entropy_available_bits", "gauge", "Bits of available entropy.", available)
         yield Family.single("node_entropy_pool_size_bits", "gauge", "Bits of entropy pool.", pool_size)

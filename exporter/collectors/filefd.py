@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from exporter.roots import Roots, read_text
+from exporter.collectors.lines import integers, parse_lines
+from exporter.roots import Roots
 from exposition.writer import Family
 
 
@@ -15,6 +16,6 @@ class FilefdCollector:
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
         # The second number, of unused handles, has been 0 since Linux 2.6.
-        allocated, _unused, maximum = read_text(self._file_nr).split()
-        for name, text in ("allocated", allocated), ("maximum", maximum):
-            yield Family.single(f"node_filefd_{name}", "gauge", f"File descriptor statistics: {name}.", int(text))
+        ((allocated, _unused, maximum),) = parse_lines(self._file_nr, lambda line: integers(line, 3))
+        for name, count in ("allocated", allocated), ("maximum", maximum):
+            yield Family.single(f"node_filefd_{name}", "gauge", f"File descriptor statistics: {name}.", count)

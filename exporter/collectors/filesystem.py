@@ -4,6 +4,7 @@ A mount whose server is gone hangs in statvfs for as long as it likes. Each is a
 it has answered: a dead mount costs its own metrics.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,15 +19,20 @@ from exporter.filters import Filter, shipped
 from exporter.roots import Roots, read_text
 from exposition.writer import Family, label_text
 
-EXCLUDED_MOUNT_POINTS = shipped(r"^/(dev|proc|run|sys|mnt|media|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)")
+EXCLUDED_MOUNT_POINTS = shipped(
+    r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+)
 EXCLUDED_TYPES = shipped(
     r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay"
     r"|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$"
 )
-"""node_exporter's defaults on Linux, and devfs, which it leaves out elsewhere."""
+"""node_exporter's defaults on Linux, and devfs, which it leaves out elsewhere. Debian's package leaves out more: all of
+/run, /mnt and /media, where disks may be mounted."""
 
 _TIMEOUT_TEXT = "mountpoint timeout"
 """node_exporter's device_error of a mount that does not answer."""
+# Where Go's text of an error is not that of the C library in lower case.
+_GO_ERRORS = {errno.ESTALE: "stale NFS file handle", errno.EREMOTEIO: "remote I/O error"}
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -37,7 +43,7 @@ class FilesystemOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     mount_points_include: str = ""
     fs_types_exclude: str = EXCLUDED_TYPES
     fs_types_include: str = ""
-    mount_timeout: Duration = Duration(500)
+    mount_timeout: Duration = Duration(400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,7 @@ class FilesystemCollector:
         self._points = Filter(*points, default_exclude=EXCLUDED_MOUNT_POINTS)
         types = (options.fs_types_include, options.fs_types_exclude)
         self._types = Filter(*types, default_exclude=EXCLUDED_TYPES)
-        self._deadlines = Deadlines[Usage](options.mount_timeout / 1000, "statvfs")
+        self._deadlines = Deadlines[Usage](options.mount_timeout / 1000, "statvfs", halving=True)
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
@@ -180,7 +186,7 @@ def unsandboxed(mounts: Iterable[Mount]) -> list[Mount]:
 def _add(families: dict[str, Family], mount: Mount, mount_point: str, usage: Usage | None) -> None:
     error_text = _TIMEOUT_TEXT if usage is None else ""
     if isinstance(usage, OSError):
-        error_text = os.strerror(usage.errno).lower() if usage.errno else str(usage)
+        error_text = _GO_ERRORS.get(usage.errno or 0) or os.strerror(usage.errno or 0).lower()
     labels = label_text(device=mount.device, device_error=error_text, fstype=mount.type, mountpoint=mount_point)
     families["device_error"].add(int(bool(error_text)), labels)
     families["readonly"].add(int(mount.read_only), labels)

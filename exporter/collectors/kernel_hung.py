@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from exporter.collectors.lines import parse_lines
 from exporter.errors import NoDataError
-from exporter.roots import Roots, read_text
+from exporter.roots import Roots
 from exposition.writer import Family
 
 _HELP = "Total number of tasks that have been detected as hung since the system booted."
@@ -18,7 +19,7 @@ class KernelHungCollector:
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
         try:
-            count = int(read_text(self._count))
+            (count,) = parse_lines(self._count, int)
         except FileNotFoundError as error:
             raise NoDataError(f"this kernel does not count hung tasks: {error}") from error
         yield Family.single("node_kernel_hung_tasks_total", "counter", _HELP, count)

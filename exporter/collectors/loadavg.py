@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from exporter.roots import Roots, read_text
+from exporter.collectors.lines import parse_lines
+from exporter.roots import Roots
 from exposition.writer import Family
 
 
@@ -20,4 +21,5 @@ class LoadavgCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        yield from load_families(map(float, read_text(self._loadavg).split()[:3]))
+        (averages,) = parse_lines(self._loadavg, lambda line: [float(average) for average in line.split()[:3]])
+        yield from load_families(averages)

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from exporter.roots import Roots, read_text
+from exporter.collectors.lines import parse_lines
+from exporter.roots import Roots
 from exposition.writer import Family
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
@@ -23,12 +24,13 @@ class MeminfoCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        for line in read_text(self._meminfo).splitlines():
-            field, _, amount = line.partition(":")
-            number, *unit = amount.split()
-            # Active(anon) becomes Active_anon.
-            name = _NOT_IN_NAMES.sub("_", field).strip("_")
-            value = int(number)
-            if unit == ["kB"]:
-                name, value = f"{name}_bytes", value * 1024
-            yield memory_family(name, value)
+        yield from parse_lines(self._meminfo, _family)
+
+
+def _family(line: str) -> Family:
+    field, _, amount = line.partition(":")
+    number, *unit = amount.split()
+    # Active(anon) becomes Active_anon.
+    name = _NOT_IN_NAMES.sub("_", field).strip("_")
+    value = int(number)
+    return memory_family(f"{name}_bytes", value * 1024) if unit == ["kB"] else memory_family(name, value)

@@ -40,7 +40,10 @@ class OsCollector:
         """See registry.Collector."""
         newest = self._find()
         if newest != self._read:
-            self._families = list(_families(_parse(read_text(newest[0]))))
+            try:
+                self._families = list(_families(_parse(read_text(newest[0]))))
+            except ValueError as error:
+                raise ValueError(f"{newest[0]}: {error}") from error
             self._read = newest
         yield from self._families
 

@@ -4,8 +4,9 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+from exporter.collectors.lines import parse_lines
 from exporter.errors import NoDataError
-from exporter.roots import Roots, read_text
+from exporter.roots import Roots
 from exposition.writer import Family
 
 # File, line in it, name behind node_pressure_, help. That no CPU time at all is had makes no sense of a whole host,
@@ -49,7 +50,7 @@ class PressureCollector:
 def _totals_us(path: Path) -> dict[str, int]:
     """The total of each line, `some` and `full`, in microseconds; nothing where the kernel lacks the file."""
     try:
-        lines = read_text(path).splitlines()
+        return dict(parse_lines(path, _total_us))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -58,4 +59,7 @@ def _totals_us(path: Path) -> dict[str, int]:
                 "pressure stall information is off: it takes psi=1 on the kernel's command line"
             ) from error
         raise
-    return {line.split(" ", 1)[0]: int(line.rpartition("total=")[2]) for line in lines}
+
+
+def _total_us(line: str) -> tuple[str, int]:
+    return line.split(" ", 1)[0], int(line.rpartition("total=")[2])

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from exporter.collectors.lines import integers, parse_lines
 from exporter.errors import NoDataError
-from exporter.roots import Roots, read_text
+from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
 _NS = 1e9
@@ -24,15 +25,18 @@ class SchedstatCollector:
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
         try:
-            lines = read_text(self._schedstat).splitlines()
+            cpus = parse_lines(self._schedstat, _cpu)
         except FileNotFoundError as error:
             raise NoDataError(f"this kernel has no scheduler statistics: {error}") from error
         families = [Family(f"node_schedstat_{name}", "counter", help_text) for name, _, help_text in _COLUMNS]
-        for line in lines:
-            if not line.startswith("cpu"):
-                continue
-            fields = line.split()
-            labels = label_text(cpu=fields[0].removeprefix("cpu"))
-            for family, number, (_, divisor, _) in zip(families, fields[7:10], _COLUMNS, strict=True):
-                family.add(int(number) / divisor, labels)
+        for cpu, numbers in filter(None, cpus):
+            labels = label_text(cpu=cpu)
+            for family, number, (_, divisor, _) in zip(families, numbers, _COLUMNS, strict=True):
+                family.add(number / divisor, labels)
         yield from families
+
+
+def _cpu(line: str) -> tuple[str, list[int]] | None:
+    """A CPU and its last three numbers; None for the lines that are of no CPU."""
+    name, _, numbers = line.partition(" ")
+    return (name.removeprefix("cpu"), integers(numbers, 9)[6:9]) if name.startswith("cpu") else None

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from exporter.collectors.lines import parse_lines
 from exporter.filters import Filter, shipped
-from exporter.roots import Roots, read_text
+from exporter.roots import Roots
 from exposition.writer import Family
 
 
@@ -24,8 +25,10 @@ class VmstatCollector:
 
     def collect(self) -> Iterator[Family]:
         """See registry.Collector."""
-        for line in read_text(self._vmstat).splitlines():
-            field, _, number = line.partition(" ")
-            if self._fields.allows(field):
-                help_text = f"/proc/vmstat information field {field}."
-                yield Family.single(f"node_vmstat_{field}", "unknown", help_text, int(number))
+        yield from filter(None, parse_lines(self._vmstat, self._family))
+
+    def _family(self, line: str) -> Family | None:
+        field, _, number = line.partition(" ")
+        if not self._fields.allows(field):
+            return None
+        return Family.single(f"node_vmstat_{field}", "unknown", f"/proc/vmstat information field {field}.", int(number))

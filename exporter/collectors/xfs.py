@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from exporter.roots import Roots, read_text
+from exporter.collectors.lines import parse_lines
+from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
 _BTREE = ["lookups", "compares", "records_inserted", "records_deleted"]
@@ -104,9 +105,13 @@ class XfsCollector:
         }
         for stats in sorted(self._xfs.glob("*/stats/stats")):
             labels = label_text(device=stats.parts[-3])
-            for line in read_text(stats).splitlines():
-                row, *numbers = line.split()
+            for row, numbers in parse_lines(stats, _row):
                 # Kernels append numbers to a row, as the free vnodes.
                 for (name, _), number in zip(_ROWS.get(row, ()), numbers, strict=False):
-                    families[name].add(int(number), labels)
+                    families[name].add(number, labels)
         yield from families.values()
+
+
+def _row(line: str) -> tuple[str, list[int]]:
+    name, *numbers = line.split()
+    return name, [int(number) for number in numbers]

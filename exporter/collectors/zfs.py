@@ -63,7 +63,7 @@ def _module_families(path: Path, subsystem: str) -> Iterator[Family]:
     text = _read_if_there(path)
     for name, kind, data in _named_rows(path, text) if text is not None else ():
         if kind in (_INT64, _UINT64):
-            yield _family(subsystem, f"{path.name}.{name}", int(data))
+            yield _family(subsystem, f"{path.name}.{name}", _integer(path, name, data))
 
 
 def _add_pool_io(families: dict[str, Family], path: Path) -> None:
@@ -76,7 +76,7 @@ def _add_pool_io(families: dict[str, Family], path: Path) -> None:
     labels = label_text(zpool=path.parent.name)
     for row in rows[header + 1 :] if header is not None else ():
         for name, number in zip(rows[header or 0], row, strict=True):
-            _add(families, "zfs_zpool", f"io.{name}", int(number), labels)
+            _add(families, "zfs_zpool", f"io.{name}", _integer(path, name, number), labels)
 
 
 def _add_dataset(families: dict[str, Family], path: Path) -> None:
@@ -86,7 +86,7 @@ def _add_dataset(families: dict[str, Family], path: Path) -> None:
         if name == "dataset_name":
             labels = label_text(zpool=path.parent.name, dataset=data)
         elif kind == _UINT64:
-            _add(families, "zfs_zpool_dataset", f"objset.{name}", int(data), labels)
+            _add(families, "zfs_zpool_dataset", f"objset.{name}", _integer(path, name, data), labels)
 
 
 def _named_rows(path: Path, text: str) -> Iterator[_Row]:
@@ -99,6 +99,13 @@ def _named_rows(path: Path, text: str) -> Iterator[_Row]:
         fields = line.split(None, 2)
         if len(fields) == 3:
             yield fields[0], fields[1], fields[2].rstrip()
+
+
+def _integer(path: Path, name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"{path}, {name}: {error}") from error
 
 
 def _read_if_there(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Jobs that hang cost themselves, once."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -99,3 +100,16 @@ def test_many_jobs_may_hang_at_once(deadlines: Deadlines[str], hung: Blocking) -
     assert deadlines.run(jobs) == {"c": "3"}
     assert deadlines.stuck == {"a", "b", "d"}
     assert deadlines.run(jobs) == {"c": "3"}
+
+
+def test_jobs_that_hang_together_share_the_patience(hung: Blocking) -> None:
+    deadlines = Deadlines[str](0.2, "test jobs", halving=True)
+    jobs: dict[str, Callable[[], str]] = {f"hung {number}": hung for number in range(6)} | {"well": saying("here")}
+    start = time.monotonic()
+    results = deadlines.run(jobs)
+    took_s = time.monotonic() - start
+    deadlines.close()
+
+    assert results == {"well": "here"}
+    assert len(deadlines.stuck) == 6
+    assert took_s < 6 * 0.2

@@ -1,11 +1,24 @@
 """The config file as a whole: Prometheus's sections, our own, the default, and what of it may be shown."""
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.yamlfile import ConfigError, Duration
-from fleetwatch.config import default_config, ignored_keys, load_config
+from fleetwatch.config import (
+    Config,
+    ExporterConfig,
+    StorageConfig,
+    check_config,
+    default_config,
+    ignored_keys,
+    load_config,
+    summary,
+)
+from scraper.config import GlobalConfig, ScrapeConfig
+from scraper.discovery.sources import SD_CONFIGS
 from scraper.discovery.static import StaticConfig
 
 PROMETHEUS_YML = """\
@@ -21,13 +34,21 @@ scrape_configs:
   - job_name: node
     proxy_url: http://user:hunter2@proxy:3128
     basic_auth: {username: u, password: hunter2}
+    proxy_connect_header: {X-Token: [hunter2]}
+    http_headers:
+      X-One: {values: [shown], secrets: [hunter2, hunter2]}
+    consul_sd_configs:
+      - server: localhost:8500
+        token: hunter2
+    ec2_sd_configs:
+      - {region: x, access_key: shown, secret_key: hunter2}
+    http_sd_configs:
+      - url: http://user:hunter2@sd/targets
+        oauth2: {client_id: i, client_secret: hunter2, token_url: 'http://id/t'}
     tls_config:
       cert: public
-      key: |
-        -----BEGIN PRIVATE KEY-----
-        hunter2
-        -----END PRIVATE KEY-----
-    static_configs: [{targets: ['a:9100'], labels: {password_policy: strict}}]
+      key: hunter2
+    static_configs: [{targets: ['a:9100'], labels: {password_policy: strict, token: ring}}]
 remote_write:
   - url: http://push/api/v1/write
     authorization: {credentials: hunter2}
@@ -60,6 +81,9 @@ def test_what_is_shown_has_no_secrets(tmp_path: Path) -> None:
     assert "credentials: <secret>" in shown
     assert "proxy_url: http://user:<secret>@proxy:3128" in shown
     assert "password_policy: strict" in shown
+    assert "token: ring" in shown
+    assert "access_key: shown" in shown
+    assert "- shown" in shown
 
 
 @pytest.mark.parametrize(
@@ -87,3 +111,80 @@ def test_mistakes_of_all_sections_are_found_at_once(tmp_path: Path) -> None:
         "4: scrape_configs[0].job_name: is empty: every job needs a name",
         "5: rules: unknown key",
     ]
+
+
+def test_jobs_in_files_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "b.yml").write_text("""\
+scrape_configs:
+  - job_name: b
+    bearer_token_file: token
+    tls_config: {ca_file: /etc/ca.pem}
+    http_headers: {X-A: {files: [header]}}
+    file_sd_configs: [{files: [b/*.yml]}]
+""")
+    (tmp_path / "jobs" / "a.yml").write_text("scrape_configs: [{job_name: a}]")
+    path = loaded(tmp_path, "scrape_config_files: [jobs/*.yml]\nscrape_configs: [{job_name: own}]")
+    own, a, b = load_config(path).config.scrape_configs
+    assert [own.job_name, a.job_name, b.job_name] == ["own", "a", "b"]
+    # Files are relative to the file that names them.
+    assert (b.bearer_token_file, b.tls_config.ca_file) == ("jobs/token", "/etc/ca.pem")
+    assert b.http_headers["X-A"].files == ("jobs/header",)
+    assert b.file_sd_configs[0].files == ("jobs/b/*.yml",)
+    (tmp_path / "jobs" / "a.yml").unlink()
+    assert [job.job_name for job in load_config(path).config.scrape_configs] == ["own", "b"]
+
+
+def test_mistakes_of_all_files_are_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("scrape_configs:\n- job_name: own\n- job_name: a\n  sample_limit: -1\n")
+    (tmp_path / "b.yml").write_text("scrape_configs:\n- job_name: a\n  typo: 1\n")
+    path = loaded(tmp_path, "scrape_config_files: ['?.yml']\nscrape_configs:\n- job_name: own\n  scheme: []\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems] == [
+        "prometheus.yml:4: scrape_configs[0].scheme: expected text, got a list",
+        "a.yml:2: scrape_configs[0].job_name: there is another job of the name 'own' in the config file",
+        "a.yml:4: scrape_configs[1].sample_limit: is negative: 0 means no limit",
+        f"b.yml:2: scrape_configs[0].job_name: there is another job of the name 'a' in {tmp_path}/a.yml",
+        "b.yml:3: scrape_configs[0].typo: unknown key",
+    ]
+
+
+def test_external_labels_take_variables_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETWATCH_SITE", "one")
+    monkeypatch.delenv("FLEETWATCH_NONE", raising=False)
+    path = loaded(
+        tmp_path, "global: {external_labels: {a: $FLEETWATCH_SITE, b: '${FLEETWATCH_SITE}-$$', c: $FLEETWATCH_NONE}}"
+    )
+    assert load_config(path).config.global_.external_labels == {"a": "one", "b": "one-$", "c": ""}
+
+
+def test_sections_without_effect_are_named_where_they_are_given(tmp_path: Path) -> None:
+    assert ignored_keys(load_config(loaded(tmp_path, "rule_files: []\nscrape_configs: []\n")).config) == []
+    found = load_config(loaded(tmp_path, "runtime: {gogc: 50}\notlp: {}\nremote_read: [{url: 'http://a'}]\n")).config
+    assert ignored_keys(found) == ["remote_read", "otlp", "runtime"]
+
+
+def test_a_summary_counts_what_a_person_wants_to_know(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "b.json").write_text("[]")
+    path = loaded(
+        tmp_path,
+        "scrape_configs:\n- {job_name: a, static_configs: [{targets: [x, y]}, {targets: [z]}]}\n"
+        "- {job_name: b, file_sd_configs: [{files: ['*.json', a.json]}]}\n",
+    )
+    assert summary(check_config(path)) == "2 jobs, 3 static targets, 2 target files"
+    assert summary(load_config(loaded(tmp_path, "scrape_configs: [{job_name: a}]"))) == (
+        "1 job, 0 static targets, 0 target files"
+    )
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
+    structs: tuple[type[msgspec.Struct], ...] = (Config, StorageConfig, ExporterConfig, GlobalConfig, ScrapeConfig)
+    keys = {key for struct in structs for key in struct.__struct_encode_fields__}
+    missing = [key for key in keys if not re.search(rf"[`.]{key.removesuffix('_sd_configs')}`", text)]
+    assert missing == []
+    row = next(line for line in text.splitlines() if line.startswith("| `*_sd_configs`"))
+    acted_on = row.split("|")[2]
+    assert {f"{kind}_sd_configs" for kind in re.findall(r"`(\w+)`", acted_on)} == set(SD_CONFIGS)

@@ -170,3 +170,59 @@ def test_known_keys_without_effect_are_listed() -> None:
         "scrape_configs[0].gce_sd_configs",
         "scrape_configs[0].scrape_protocols: PrometheusProto",
     ]
+
+
+def test_keys_without_effect_have_types() -> None:
+    assert problems("""
+        global: {scrape_native_histograms: perhaps, query_log_file: [a]}
+        scrape_configs:
+          - job_name: a
+            native_histogram_min_bucket_factor: x
+            kubernetes_sd_configs: {role: node}
+            sample_limit_action: keep
+    """) == [
+        "prometheus.yml:2: global.scrape_native_histograms: expected true or false, got text",
+        "prometheus.yml:2: global.query_log_file: expected text, got a list",
+        "prometheus.yml:5: scrape_configs[0].native_histogram_min_bucket_factor: expected a number, got text",
+        "prometheus.yml:6: scrape_configs[0].kubernetes_sd_configs: expected a list, got a mapping",
+        "prometheus.yml:7: scrape_configs[0].sample_limit_action: 'keep' is none of fail, keep_known",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("global: {metric_name_validation_scheme: ascii}", "'ascii' is none of legacy, utf8"),
+        (
+            "scrape_configs: [{job_name: a, scrape_protocols: [Text]}]",
+            "'Text' is none of OpenMetricsText0.0.1, OpenMetricsText1.0.0, PrometheusProto, PrometheusText0.0.4, "
+            "PrometheusText1.0.0",
+        ),
+        (
+            "scrape_configs: [{job_name: a, oauth2: {tls_config: {min_version: '1.2'}}}]",
+            "'1.2' is none of TLS10, TLS11, TLS12, TLS13",
+        ),
+    ],
+)
+def test_a_word_that_is_not_known_is_refused_with_those_that_are(text: str, problem: str) -> None:
+    assert problems(text)[0].endswith(f": {problem}")
+
+
+def test_numbers_and_words_of_yaml_1_1() -> None:
+    (job,) = jobs("""
+        scrape_configs:
+          - {job_name: on, honor_labels: yes, honor_timestamps: Off, sample_limit: 0x10, target_limit: 1_000,
+             label_limit: 010}
+    """)
+    assert job.job_name == "on"
+    assert (job.honor_labels, job.honor_timestamps) == (True, False)
+    assert (job.sample_limit, job.target_limit, job.label_limit) == (16, 1000, 8)
+
+
+def test_extra_scrape_metrics_can_be_turned_off_for_a_job() -> None:
+    first, second = jobs("""
+        global: {extra_scrape_metrics: true}
+        scrape_configs: [{job_name: a}, {job_name: b, extra_scrape_metrics: false, sample_limit_action: keep_known}]
+    """)
+    assert (first.extra_scrape_metrics, second.extra_scrape_metrics) == (True, False)
+    assert (first.sample_limit_action, second.sample_limit_action) == ("fail", "keep_known")
