@@ -7,6 +7,7 @@ from the machine's id (machine-id(5)), which is as lasting, but the same in clon
 import contextlib
 import logging
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from exporter.errors import ExporterError
 log = logging.getLogger(__name__)
 
 FILE = "server_id"
+_MACHINE_ID = re.compile("[0-9a-f]{32}")
 _NAMESPACE = uuid.UUID("9a5d8c1e-7b1f-4d5e-9a55-3f0c6a2e8b41")
 """Tells a host's id from its machine-id, which is to be kept confidential."""
 
@@ -59,7 +61,7 @@ def _kept(file: Path) -> str:
 
 def _keep(file: Path, text: str) -> None:
     """Write the file whole or not at all; the first of several processes that start at once wins."""
-    new = file.with_name(f"{FILE}.{os.getpid()}.new")
+    new = file.with_name(f"{FILE}.{text}.new")
     try:
         with new.open("w") as written:
             written.write(f"{text}\n")
@@ -68,16 +70,29 @@ def _keep(file: Path, text: str) -> None:
         new.chmod(0o644)
         with contextlib.suppress(FileExistsError):
             os.link(new, file)
+        _sync(file.parent)
     finally:
         new.unlink(missing_ok=True)
 
 
+def _sync(directory: Path) -> None:
+    """Have the names in a directory outlast a loss of power."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def _derived(machine_id: Path, reason: str) -> str:
     try:
-        text = machine_id.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = machine_id.read_text("ascii", "replace").strip()
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+    if not _MACHINE_ID.fullmatch(text):
+        # Images hold none, or the word `uninitialized`: their hosts would all be the same.
         raise ExporterError(
-            f"this host has no lasting id: {reason}, and neither {machine_id}; set --state.directory"
-        ) from error
+            f"this host has no lasting id: {reason}, and {machine_id}: {text[:50] or 'is empty'}; set --state.directory"
+        )
     log.warning("the host's id is derived from its machine-id", extra={"reason": reason})
     return str(uuid.uuid5(_NAMESPACE, text))

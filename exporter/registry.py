@@ -17,6 +17,12 @@ DEFAULT_DEADLINE_S = 1.0
 
 _DURATION = "node_scrape_collector_duration_seconds"
 _SUCCESS = "node_scrape_collector_success"
+_SUFFIXES = {"histogram": ("", "_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
+
+
+def sample_names(name: str, metric_type: str) -> list[str]:
+    """The names that a metric's samples may have."""
+    return [name + suffix for suffix in _SUFFIXES.get(metric_type, ("",))]
 
 
 class Collector(Protocol):
@@ -109,13 +115,22 @@ class Registry:
 
 def _without(taken: set[str], outcome: _Outcome) -> _Outcome:
     """The outcome without metrics that were given before, which would make the whole body invalid; takes the names."""
-    families = [family for family in outcome.families or [] if family.lines]
-    twice = sorted(taken.intersection(family.name for family in families))
+    families: list[Family] = []
+    twice: list[str] = []
+    for family in outcome.families or []:
+        if not family.lines:
+            continue
+        names = sample_names(family.name, family.type)
+        if taken.isdisjoint(names):
+            families.append(family)
+        else:
+            twice.append(family.name)
+        taken.update(names)
     if twice:
-        families = [family for family in families if family.name not in taken]
-        outcome = replace(outcome, families=families, problem=f"{', '.join(twice)} is a metric of another collector")
-    taken.update(family.name for family in families)
-    return outcome
+        return replace(
+            outcome, families=families, problem=f"{', '.join(sorted(twice))} is a metric of another collector"
+        )
+    return replace(outcome, families=families)
 
 
 def _run(name: str, collector: Collector) -> _Outcome:

@@ -16,10 +16,14 @@ import msgspec
 
 from common.yamlfile import Duration
 from exporter.collectors.textfile_reader import TextFamily, TextfileError, Version, read_textfile, version_of
+from exporter.registry import sample_names
 from exporter.roots import Roots
 from exposition.writer import Family, label_text
 
 log = logging.getLogger(__name__)
+
+_MTIME = "node_textfile_mtime_seconds"
+_ERROR = "node_textfile_scrape_error"
 
 
 class TextfileOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,9 +60,10 @@ class TextfileCollector:
         problems = self._read_changed()
         merged: dict[str, TextFamily] = {}
         origins: dict[str, list[str]] = {}
-        mtimes = Family("node_textfile_mtime_seconds", "gauge", "Unixtime mtime of textfiles successfully read.")
+        owners = dict.fromkeys((_MTIME, _ERROR), "the exporter")
+        mtimes = Family(_MTIME, "gauge", "Unixtime mtime of textfiles successfully read.")
         for path, file in self._files.items():
-            problem = file.problem or _conflict(merged, file.families)
+            problem = file.problem or _conflict(merged, owners, file.families)
             if problem or file.version is None:
                 problems[path] = problem
                 continue
@@ -69,6 +74,7 @@ class TextfileCollector:
             for name, family in file.families.items():
                 _merge(merged, name, family)
                 origins.setdefault(name, []).append(path)
+                owners.update(dict.fromkeys(sample_names(name, family.type), name))
         self._report(problems)
         for name, family in merged.items():
             help_text = family.help or f"Metric read from {', '.join(origins[name])}"
@@ -118,21 +124,27 @@ class TextfileCollector:
         self._problems = problems
 
 
-def _conflict(merged: dict[str, TextFamily], families: dict[str, TextFamily]) -> str:
-    """Why a file cannot stand beside the earlier ones; empty where it can."""
+def _conflict(merged: dict[str, TextFamily], owners: dict[str, str], families: dict[str, TextFamily]) -> str:
+    """Why a file cannot stand beside the earlier ones; empty where it can. `owners` are the metrics by sample name."""
     for name, family in families.items():
+        for sample_name in sample_names(name, family.type):
+            owner = owners.get(sample_name, name)
+            if owner != name:
+                return f"the name {sample_name} is taken by {owner}"
         other = merged.get(name)
         if other is None:
             continue
         if other.type != family.type:
-            return f"{name} is a {family.type} here and a {other.type} in an earlier file"
+            return f"the type of {name} is {family.type} here and {other.type} in an earlier file"
+        if family.help is not None and other.help is not None and family.help != other.help:
+            return f"the HELP of {name} is {family.help!r} here and {other.help!r} in an earlier file"
         if repeated := other.series & family.series:
             return f"{min(repeated)} is in an earlier file too"
     return ""
 
 
 def _merge(merged: dict[str, TextFamily], name: str, family: TextFamily) -> None:
-    """Add a file's family; of several help texts the first counts."""
+    """Add a file's family."""
     other = merged.get(name)
     if other is None:
         merged[name] = family
@@ -145,7 +157,7 @@ def _merge(merged: dict[str, TextFamily], name: str, family: TextFamily) -> None
 def _errors(problems: dict[str, str]) -> Family:
     """node_exporter's single series for all files, and beside it one for each file that is wrong."""
     help_text = "1 if there was an error opening or reading a file, 0 otherwise"
-    family = Family.single("node_textfile_scrape_error", "gauge", help_text, int(bool(problems)))
+    family = Family.single(_ERROR, "gauge", help_text, int(bool(problems)))
     for path in problems:
         family.add(1, label_text(file=path))
     return family

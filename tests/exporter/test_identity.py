@@ -12,6 +12,7 @@ from exporter.collectors.server_info import ServerInfoCollector, ServerInfoOptio
 from exporter.errors import ExporterError
 from exporter.identity import FILE, server_id, state_directory
 from exporter.roots import Roots
+from exporter.settings import ExporterSettings
 from exposition.formats import Format
 from exposition.text import parse_text
 from exposition.writer import write
@@ -72,6 +73,37 @@ def test_without_a_directory_the_machine_id_serves(
 def test_without_anything_lasting_there_is_an_error(unwritable: Path, tmp_path: Path) -> None:
     with pytest.raises(ExporterError, match="set --state"):
         server_id(unwritable, tmp_path / "gone")
+
+
+@pytest.mark.parametrize("text", ["", "uninitialized\n", MACHINE_ID[1:], MACHINE_ID.replace("0", "g"), "\u00e9"])
+def test_hosts_without_a_machine_id_of_their_own_are_not_taken_for_one(
+    text: str, unwritable: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "machine-id").write_text(text)
+
+    with pytest.raises(ExporterError, match=f"this host has no lasting id.*{tmp_path}/machine-id"):
+        server_id(unwritable, tmp_path / "machine-id")
+
+
+def test_a_damaged_file_costs_the_metric_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_text("nonsense")
+    settings = ExporterSettings(state_directory=str(tmp_path))
+    registry = settings.registry("linux")
+    try:
+        body = write(registry.collect(["server_info", "loadavg"]), Format.TEXT).decode()
+    finally:
+        registry.close()
+
+    assert "fleetwatch_server_info" not in body
+    assert 'node_scrape_collector_success{collector="server_info"} 0' in body
+    assert "node_load1 " in body
+    assert f"{tmp_path}/{FILE} holds 'nonsense', which is no UUID" in caplog.records[0].__dict__["error"]
+
+
+def test_a_registry_alone_makes_no_identity(tmp_path: Path) -> None:
+    ExporterSettings(state_directory=str(tmp_path / "state")).registry("linux").close()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

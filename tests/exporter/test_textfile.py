@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from common.yamlfile import Duration
+from exporter.collectors.loadavg import LoadavgCollector
 from exporter.collectors.textfile import TextfileCollector, TextfileOptions
 from exporter.collectors.textfile_reader import MAX_BYTES
+from exporter.registry import Registry
 from exporter.roots import Roots
 from exposition.formats import Format, parse
 from exposition.text import parse_text
@@ -47,6 +49,16 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "bad_type": ("# TYPE a info\na 1\n", "line 1, column 10"),
     "no_utf8": (b'a{b="\xff"} 1\n', "UTF-8"),
     "odd_name": ('{"with blank"} 1\n', "no plain name"),
+    "line_feed_before_comment": ('a{b="c\n# d"} 1\n', "line 1: a label value has a line feed"),
+    "half_written": ("a 1\nb 12", "its last line has no end"),
+    "type_after_samples": ("a 1\n# TYPE a gauge\n", "line 2: the TYPE of a comes after its samples"),
+    "two_types": ("# TYPE a gauge\n# TYPE a gauge\na 1\n", "line 2: a second TYPE of a"),
+    "two_helps": ("# HELP a A.\n\n# HELP a A.\na 1\n", "line 3: a second HELP of a"),
+    "bucket": ('# TYPE a histogram\na_bucket{le="x"} 1\n', "line 2: 'x' is no number, as le is of a histogram"),
+    "quantile": ('# TYPE a summary\na{quantile=""} 1\na{quantile="y"} 1\n', "'y' is no number, as quantile is"),
+    # Here node_exporter 1.11 ends.
+    "reserved_label": ('a{__x__="1"} 1\n', "line 1: the label __x__ is reserved"),
+    "carriage_returns": ("# TYPE a gauge\r\na 1\r\n", "line 1, column 10"),
     "line_feed": ('a{b="c\nd"} 1\n', "a label value has a line feed"),
 }
 
@@ -85,7 +97,7 @@ def test_good_files_are_served_as_by_node_exporter(tmp_path: Path) -> None:
     expected = {
         str(sample.labels): repr(sample.value)
         for sample in theirs.samples
-        if not sample.labels.metric_name.startswith(("node_exporter_", "node_scrape_"))
+        if not sample.labels.metric_name.startswith(("node_exporter_", "node_scrape_", "promhttp_"))
     }
     assert len(expected) > 35
     assert {str(sample.labels): repr(sample.value) for sample in ours.samples} == expected
@@ -122,17 +134,41 @@ def test_a_bad_file_is_left_out_and_named(name: str, tmp_path: Path, caplog: pyt
     assert message in record.__dict__["error"]
 
 
+FIRST = """\
+# HELP a One.
+# TYPE a gauge
+a 1
+# TYPE b histogram
+b_bucket{le="+Inf"} 1
+b_sum 1
+b_count 1
+c_count 5
+"""
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [
         ("# TYPE a gauge\na 2\n", "a is in an earlier file too"),
-        ("# TYPE a counter\na 2\n", "a is a counter here and a gauge in an earlier file"),
+        ("# TYPE a counter\na 2\n", "the type of a is counter here and gauge in an earlier file"),
+        ("a 2\n", "the type of a is unknown here and gauge in an earlier file"),
+        ('# HELP a Two.\n# TYPE a gauge\na{x="1"} 2\n', "the HELP of a is 'Two.' here and 'One.' in an earlier file"),
+        (
+            "# TYPE a_sum gauge\na_sum 1\n# TYPE h summary\nh_sum 1\nh_count 2\n# TYPE b_count gauge\nb_count 1\n",
+            "the name b_count is taken by b",
+        ),
+        ('# TYPE c histogram\nc_bucket{le="+Inf"} 1\nc_sum 1\nc_count 1\n', "the name c_count is taken by c_count"),
+        (
+            '# TYPE node_textfile_mtime_seconds gauge\nnode_textfile_mtime_seconds{file="x"} 1\n',
+            "the name node_textfile_mtime_seconds is taken by the exporter",
+        ),
+        ("node_textfile_scrape_error 0\n", "the name node_textfile_scrape_error is taken by the exporter"),
     ],
 )
 def test_of_two_files_that_contradict_the_first_is_served(
     second: str, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_files(tmp_path, {"1": "# TYPE a gauge\na 1\n", "2": second})
+    write_files(tmp_path, {"1": FIRST, "2": second})
     found = values(collector(tmp_path))
 
     assert found["a"] == 1
@@ -140,16 +176,33 @@ def test_of_two_files_that_contradict_the_first_is_served(
     assert caplog.records[0].__dict__["error"] == message
 
 
+def test_what_another_collector_gives_is_left_out(tmp_path: Path) -> None:
+    write_files(tmp_path, {"1": "# TYPE node_load1 gauge\nnode_load1 99\nfine 1\n"})
+    registry = Registry({"loadavg": LoadavgCollector(Roots()), "textfile": collector(tmp_path)})
+    try:
+        found = {
+            str(sample.labels): sample.value for sample in parse_text(write(registry.collect(), Format.TEXT)).samples
+        }
+    finally:
+        registry.close()
+
+    assert found["node_load1"] != 99
+    assert found["fine"] == 1
+    assert found['node_scrape_collector_success{collector="loadavg"}'] == 1
+    assert found['node_scrape_collector_success{collector="textfile"}'] == 0
+
+
 def test_what_is_no_readable_file_does_not_hang(tmp_path: Path) -> None:
     write_files(tmp_path, {"good": "good 1\n"})
     os.mkfifo(tmp_path / "fifo.prom")
     (tmp_path / "dangling.prom").symlink_to(tmp_path / "nowhere")
     (tmp_path / "directory.prom").mkdir()
-    with (tmp_path / "huge.prom").open("wb") as huge:
-        huge.truncate(MAX_BYTES + 1)
+    start = "huge 1\n# "
+    (tmp_path / "huge.prom").write_text(f"{start.ljust(MAX_BYTES, 'x')}\n")
     found = values(collector(tmp_path, tmp_path / "missing"))
 
     assert found["good"] == 1
+    assert "huge" not in found
     assert len(errors(found)) == 1 + 5
 
 
@@ -160,6 +213,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert values(textfiles)["a"] == 1
 
     (tmp_path / "new").write_text("a 2\n")
+    os.utime(tmp_path / "new", ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns))
     (tmp_path / "new").rename(path)
     assert values(textfiles)["a"] == 2
 
