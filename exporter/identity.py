@@ -39,6 +39,8 @@ def server_id(directory: Path, machine_id: Path = Path("/etc/machine-id")) -> st
         return _kept(file)
     except FileNotFoundError:
         pass
+    except PermissionError as error:
+        raise ExporterError(f"{file} cannot be read: run as its owner, or set --state.directory") from error
     except OSError as error:
         return _derived(machine_id, f"{file} cannot be read: {error.strerror}")
     try:

@@ -38,6 +38,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STAT_BYTES = 4096
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD of the kernel's include/linux/sched.h."""
+_ZOMBIE = b"Z"
+"""The state of what has ended: it holds nothing any more, and cannot be looked at."""
 
 
 class ProcessesTopOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -210,20 +212,20 @@ class ProcessesTopCollector:
 
 
 def _stats(procfs: str) -> Iterator[_Stat]:
-    """All processes but the kernel's own threads, and those that have ended since they were listed."""
+    """All processes but the kernel's own threads, those that have ended, and those that /proc hides (hidepid)."""
     for pid in os.listdir(procfs):
         if not pid.isdecimal():
             continue
         path = f"{procfs}/{pid}/stat"
         try:
             content = _read(path)
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         # The command may hold blanks and parentheses itself.
         start, end = content.find(b"("), content.rfind(b")")
         fields = content[end + 1 :].split(maxsplit=22)
         try:
-            if not int(fields[6]) & _KERNEL_THREAD:
+            if not int(fields[6]) & _KERNEL_THREAD and fields[0] != _ZOMBIE:
                 cpu_ticks = int(fields[11]) + int(fields[12])
                 yield _Stat(pid, int(fields[19]), content[start + 1 : end], cpu_ticks, int(fields[21]))
         except (IndexError, ValueError) as error:

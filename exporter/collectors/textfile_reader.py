@@ -41,6 +41,7 @@ class Version:
     """Which state of a file: it is read again when this changes."""
 
     mtime_ns: int
+    ctime_ns: int
     size: int
     inode: int
 
@@ -53,7 +54,7 @@ def version_of(path: str) -> Version:
         raise TextfileError(f"cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise TextfileError("is no regular file")
-    return Version(status.st_mtime_ns, status.st_size, status.st_ino)
+    return Version(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def read_textfile(path: str) -> dict[str, TextFamily]:
