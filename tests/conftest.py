@@ -7,6 +7,14 @@ import pytest
 from tests.fleetwatch_process import FleetwatchProcess, running
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Exporters that the tests start keep their state here and not where this host's own keeps it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def fleetwatch_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetwatchProcess]:
     """One `fleetwatch run` for all tests that only read from it, with a few scrapes taken."""
