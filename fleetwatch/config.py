@@ -63,6 +63,8 @@ class Config(ScrapeSettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     storage: StorageConfig = StorageConfig()
     exporter: ExporterConfig | None = None
+    inventory: bool = False
+    """Remember every target that was ever found, and say which are found no more (scraper.inventory)."""
     # Known to Prometheus, not acted on.
     rule_files: tuple[str, ...] = ()
     alerting: AlertingConfig | None = None

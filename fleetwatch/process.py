@@ -25,6 +25,7 @@ from fleetwatch import __version__
 from fleetwatch.config import LoadedConfig, default_config, ignored_keys, load_config
 from fleetwatch.listen import load_web_config, serve, shown_url, stop_signal
 from promql import Engine, EngineOptions
+from scraper.inventory import Inventory
 from scraper.manager import ScrapeManager
 from server.app import create_app, make_runner
 from server.deps import BuildInfo, ConfigStatus, Dependencies
@@ -86,7 +87,7 @@ class Process:
             if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
                 exporter = web.AppRunner(create_exporter_app(), access_log=None)
                 await serve(stack, exporter, [own.listen_address], "exporter.listen_address")
-            self._manager = ScrapeManager(store, self._registry) if self._parts.scraper else None
+            self._manager = self._scrape_manager(store) if self._parts.scraper else None
             app = create_app(self._dependencies(store))
             await serve(stack, make_runner(app), [self._listen_address], "--web.listen-address", web_config)
             if self._manager is not None:
@@ -127,11 +128,20 @@ class Process:
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         storage = self._loaded.config.storage
-        path = self._storage_path or str(self._loaded.directory / storage.path)
+        path = str(self._data_directory())
         store = await asyncio.to_thread(open_store, path, retention_ms=storage.retention)
         stack.push_async_callback(asyncio.to_thread, store.close)
         log.info("store opened", extra={"path": path} | {key: int(value) for key, value in store.stats().items()})
         return store
+
+    def _scrape_manager(self, store: Store) -> ScrapeManager:
+        inventory = None
+        if self._loaded.config.inventory:
+            inventory = Inventory(self._data_directory() / "inventory.json", self._registry)
+        return ScrapeManager(store, self._registry, inventory=inventory)
+
+    def _data_directory(self) -> Path:
+        return Path(self._storage_path or self._loaded.directory / self._loaded.config.storage.path)
 
     def _dependencies(self, store: Store) -> Dependencies:
         PlatformCollector(self._registry)

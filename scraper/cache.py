@@ -5,13 +5,19 @@ the last `Plan` holds: which values to take, and their Layout. Where they change
 prefix is looked up among those of the last body, and only prefixes never seen go through the parser, relabelling
 and the store's index. Bodies that only the strict reader can read (with timestamps, say) are looked up by labels.
 
-    read(body)      -> Scrape    parse and look up; raises, and then changes nothing
+    read(body)      -> Scrape    parse and look up; raises, and then the series stay as they were
     assemble(...)   -> [Batch]   add the report series, and staleness markers for what vanished since the last scrape
+
+Over the sample_limit a read fails, as in Prometheus. A job may say `sample_limit_action: keep_known` instead: then the
+lines of the last body keep their places, new ones take the places left in the order of the body, and the others are
+refused until there is room. What is known is known to this cache alone: after a restart, or a reload that changes the
+job, the order of the first body decides.
 
 Staleness follows prometheus scrape/scrape.go: series with timestamps of their own are not tracked unless the job says
 so; a failed scrape is one without any series.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +37,12 @@ from tsdb.store import Store
 MAX_AHEAD_MS = 10 * 60 * 1000
 """Timestamps further in the future are refused (prometheus maxAheadTime)."""
 
+# What stands for a line's series id where relabelling drops it, and where the sample_limit leaves no room for it.
 _DROPPED = -1
+_REFUSED = -2
 _NO_IDS: IntArray = np.empty(0, dtype=np.int64)
+
+GROWN_SHOWN = 5
 
 _Key = bytes | Labels
 
@@ -43,7 +53,8 @@ class Plan:
 
     `take` are positions in the body's values followed by the report's, in the order of `layout`; None takes all.
     `tracked` are the ids that get staleness markers when they vanish. `samples` counts the lines, `kept` those left
-    after relabelling, `duplicates` those of a series that the body had before.
+    after relabelling, `duplicates` those of a series that the body had before. `refused` counts the series that the
+    sample_limit left no room for; `grown` names the metrics that have most of them, no more than GROWN_SHOWN.
     """
 
     layout: Layout
@@ -52,6 +63,17 @@ class Plan:
     samples: int
     kept: int
     duplicates: int
+    refused: int = 0
+    grown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """int64 ids for the lines of a body, how many series are new, and how many were refused by metric name."""
+
+    ids: IntArray
+    added: int
+    refused: Counter[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +101,14 @@ class ScrapeCache:
         self._target_id = target_id
         self._rules = SeriesRules(job, target_labels)
         self._sample_limit = job.sample_limit
+        self._keeps_known = job.sample_limit_action == "keep_known"
         self._honor_timestamps = job.honor_timestamps
         self._track_timestamps = job.track_timestamps_staleness
-        self._report_ids = store.series_ids(report_series(target_labels))
-        self._nothing = self._plan_of(_NO_IDS)
+        self._report_ids = store.series_ids(report_series(job, target_labels))
+        self._nothing = self._plan_of(_Found(_NO_IDS, 0, Counter()))
         self._ids: dict[_Key, int] = {}
+        self._refused: dict[_Key, Labels] = {}
+        self._over_limit: tuple[Template, ScrapeLimitError] | None = None
         self._template: Template | None = None
         self._plan = self._nothing
         self._tracked = _NO_IDS
@@ -95,12 +120,16 @@ class ScrapeCache:
         self._tracked = predecessor._tracked
 
     def read(self, body: bytes, body_format: Format, time_ms: int) -> Scrape:
-        """Parse a body scraped at a time and find its series. Raises ExpositionError and ScrapeError."""
+        """Parse a body scraped at a time and find its series. Raises ExpositionError and ScrapeError.
+
+        The metadata of a body that exceeds a limit are kept: they help to find out why.
+        """
         if not body:
             return self.read_nothing()
         body = self._rules.mark_empty_labels(body)
         if self._template is not None and (values := self._template.values(body)) is not None:
             return Scrape(self._plan, values)
+        self._check_over_limit(body)
         parts = split(body, body_format)
         if parts is not None:
             try:
@@ -114,7 +143,7 @@ class ScrapeCache:
         return Scrape(self._nothing, np.empty(0))
 
     def assemble(self, scrape: Scrape, report: Sequence[float], time_ms: int) -> list[Batch]:
-        """The batches to append: the scrape, its report (values in the order of REPORT_NAMES), what vanished.
+        """The batches to append: the scrape, its report (values in the order of report_names), what vanished.
 
         One batch, and more only where a body has several samples of a series.
         """
@@ -151,86 +180,121 @@ class ScrapeCache:
         return Batch(self._target_id, self._store.layout(ids), time_ms, np.full(len(ids), STALE_NAN))
 
     def _read_parts(self, parts: Split) -> Scrape:
-        metadata = parts.metadata()
-        ids, added = self._look_up(parts.prefixes(), parts.series)
-        self._plan = self._plan_of(ids)
+        self.metadata = parts.metadata()
+        try:
+            found = self._look_up(parts.prefixes(), parts.series)
+        except ScrapeLimitError as error:
+            self._over_limit = (parts.template(), error)
+            raise
+        self._plan = self._plan_of(found)
         self._template = parts.template()
-        self.metadata = metadata
-        return Scrape(self._plan, parts.values, added)
+        return Scrape(self._plan, parts.values, found.added)
 
     def _read_strictly(self, body: bytes, body_format: Format, time_ms: int) -> Scrape:
         exposition = parse(body, body_format.value)
+        self.metadata = exposition.metadata
         samples = exposition.samples
-        ids, added = self._look_up([sample.labels for sample in samples], lambda index: samples[index].labels)
+        found = self._look_up([sample.labels for sample in samples], lambda index: samples[index].labels)
         values = np.array([sample.value for sample in samples], dtype=np.float64)
         timed = np.array([self._honor_timestamps and sample.time_ms is not None for sample in samples], dtype=bool)
-        self.metadata = exposition.metadata
         self._template = None
         if not timed.any():
-            return Scrape(self._plan_of(ids), values, added)
+            return Scrape(self._plan_of(found), values, found.added)
+        ids = found.ids
         times = np.array([time_ms if sample.time_ms is None else sample.time_ms for sample in samples], dtype=np.int64)
         times[~timed] = time_ms
-        out_of_bounds = (times > time_ms + MAX_AHEAD_MS) & (ids != _DROPPED)
+        out_of_bounds = (times > time_ms + MAX_AHEAD_MS) & (ids >= 0)
         ids[out_of_bounds] = _DROPPED
         return Scrape(
-            self._plan_of(ids, timed),
+            self._plan_of(found, timed),
             values,
-            added,
+            found.added,
             times,
             _repeats(ids, times, values, timed),
             int(out_of_bounds.sum()),
         )
 
-    def _look_up(self, keys: Sequence[_Key], exposed: Callable[[int], Labels]) -> tuple[IntArray, int]:
-        """int64 ids for the keys of the lines, _DROPPED where relabelling drops one, and how many series are new.
+    def _look_up(self, keys: Sequence[_Key], exposed: Callable[[int], Labels]) -> _Found:
+        """The series for the keys of the lines; `exposed` gives the labels of a line.
 
-        `exposed` gives the labels of a line. The keys are what the cache knows from now on, and nothing else.
+        The keys, less those refused, are what the cache knows from now on, and nothing else.
         """
         known = self._ids
         fresh: dict[_Key, Labels | None] = {}
         for index, key in enumerate(keys):
             if key not in known and key not in fresh:
-                fresh[key] = self._rules.apply(exposed(index))
+                try:
+                    fresh[key] = self._refused.get(key) or self._rules.apply(exposed(index))
+                except ScrapeLimitError as error:
+                    kept = self._kept(keys[:index], fresh)
+                    raise ScrapeLimitError(str(error), samples=index + 1, kept=len(kept)) from error
         new = {key: labels for key, labels in fresh.items() if labels is not None}
-        self._check_sample_limit(keys, new)
-        found = dict.fromkeys(fresh, _DROPPED)
+        refused = self._over_sample_limit(keys, new)
+        grown = Counter([new[key].metric_name for key in refused])
+        # Spares their relabelling as long as they wait; no more of them than of the known, whatever the body's size.
+        self._refused = {key: new[key] for key in refused[: self._sample_limit]}
+        for key in refused:
+            del new[key]
+        found = {**dict.fromkeys(fresh, _DROPPED), **dict.fromkeys(refused, _REFUSED)}
         if new:
             found.update(zip(new, self._store.series_ids(list(new.values())).tolist(), strict=True))
         self._ids = {key: found[key] if key in found else known[key] for key in keys}
-        return np.array([self._ids[key] for key in keys], dtype=np.int64), len(new)
+        ids = np.array([self._ids[key] for key in keys], dtype=np.int64)
+        for key in refused:
+            del self._ids[key]
+        return _Found(ids, len(new), grown)
 
-    def _check_sample_limit(self, keys: Sequence[_Key], new: Mapping[_Key, Labels]) -> None:
-        """Raises ScrapeLimitError before the store learns of new series."""
-        if not self._sample_limit:
+    def _check_over_limit(self, body: bytes) -> None:
+        """Raises the last ScrapeLimitError again where the lines are the same: a target may stay too large for long."""
+        if self._over_limit is None:
             return
-        kept = [key for key in keys if self._ids.get(key, _DROPPED) != _DROPPED or key in new]
-        if len(set(kept)) > self._sample_limit:
-            raise ScrapeLimitError(
-                f"sample limit exceeded: {len(set(kept))} samples, the job's sample_limit is {self._sample_limit}",
-                samples=len(keys),
-                kept=len(kept),
-            )
+        template, error = self._over_limit
+        if template.values(body) is not None:
+            raise ScrapeLimitError(str(error), error.samples, error.kept)
+        self._over_limit = None
 
-    def _plan_of(self, ids: IntArray, timed: BoolArray | None = None) -> Plan:
-        """The plan for the series ids of the lines; `timed` says which lines bring their own time."""
+    def _over_sample_limit(self, keys: Sequence[_Key], new: Mapping[_Key, Labels]) -> Sequence[_Key]:
+        """Those of the new keys that there is no room for.
+
+        Raises ScrapeLimitError, before the store learns of new series, where being over the limit is a failure.
+        """
+        if not self._sample_limit:
+            return ()
+        kept = self._kept(keys, new)
+        surplus = len(set(kept)) - self._sample_limit
+        if surplus <= 0:
+            return ()
+        if not self._keeps_known:
+            raise ScrapeLimitError("sample limit exceeded", samples=len(keys), kept=len(kept))
+        return list(new)[-surplus:]
+
+    def _kept(self, keys: Sequence[_Key], fresh: Mapping[_Key, Labels | None]) -> list[_Key]:
+        """The keys that relabelling leaves."""
+        return [key for key in keys if self._ids.get(key, _DROPPED) >= 0 or fresh.get(key) is not None]
+
+    def _plan_of(self, found: _Found, timed: BoolArray | None = None) -> Plan:
+        """The plan for the series of the lines; `timed` says which lines bring their own time."""
+        ids = found.ids
         lines = len(ids)
         everything = np.concatenate((ids, self._report_ids))
         distinct, first = np.unique(everything, return_index=True)
-        take = np.sort(first[distinct != _DROPPED])
+        take = np.sort(first[distinct >= 0])
         from_body = take[take < lines]
-        kept = int((ids != _DROPPED).sum())
-        repeated = kept - len(from_body)
+        stored = ids >= 0
+        repeated = int(stored.sum()) - len(from_body)
         if timed is not None:
+            repeated = int((stored & ~timed).sum()) - int((~timed[from_body]).sum())
             if not self._track_timestamps:
                 from_body = from_body[~timed[from_body]]
-            repeated = int(((ids != _DROPPED) & ~timed).sum()) - int((~timed[take[take < lines]]).sum())
         return Plan(
             layout=self._store.layout(everything[take]),
             take=None if len(take) == len(everything) else take,
             tracked=ids[from_body],
             samples=lines,
-            kept=kept,
+            kept=int((ids != _DROPPED).sum()),
             duplicates=repeated,
+            refused=found.refused.total(),
+            grown=tuple([name for name, _ in found.refused.most_common(GROWN_SHOWN)]),
         )
 
     def _repeat_batches(self, repeats: Sequence[tuple[int, int, float]], time_ms: int) -> Iterator[Batch]:
@@ -269,7 +333,7 @@ def _repeats(
     is_first = np.zeros(len(ids), dtype=bool)
     is_first[first] = True
     repeats = []
-    for index in np.flatnonzero(~is_first & timed & (ids != _DROPPED)).tolist():
+    for index in np.flatnonzero(~is_first & timed & (ids >= 0)).tolist():
         sample = (int(ids[index]), int(times[index]))
         if sample not in seen:
             seen.add(sample)

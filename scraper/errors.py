@@ -2,6 +2,7 @@
 
 ScraperError                root
 +-- TargetError             discovered labels make no target: no address, a bad interval, ...
++-- InventoryError          the inventory's file, or a target that cannot be retired
 +-- RequestError            an HTTP request got no complete answer: connection, TLS, time, credentials
 |   +-- BodyTooLargeError   the answer has more bytes than was allowed
 +-- ScrapeError             one scrape failed: connection, status, timeout, limits, format; recorded, not raised

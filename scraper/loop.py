@@ -11,11 +11,11 @@ from concurrent.futures import Future
 
 from exposition.errors import ExpositionError, UnsupportedFormatError
 from exposition.formats import Format, choose_format
-from scraper.cache import Scrape, ScrapeCache
+from scraper.cache import Plan, Scrape, ScrapeCache
 from scraper.client import Response, TargetClient
 from scraper.clock import Clock
 from scraper.config import ScrapeConfig
-from scraper.errors import ScrapeError, ScrapeLimitError
+from scraper.errors import BodyTooLargeError, ScrapeError, ScrapeLimitError
 from scraper.metrics import ScrapeMetrics
 from scraper.schedule import next_tick_ms, scrape_time_ms
 from scraper.target import Health, Target, TargetState
@@ -46,6 +46,11 @@ class ScrapeLoop:
         self.state = TargetState()
         self.refusal: str | None = None
         self._fallback = _format_of(job.fallback_scrape_protocol)
+        self._sample_limit = job.sample_limit
+        self._reports_extra = bool(job.extra_scrape_metrics)
+        self._keeps_known = job.sample_limit_action == "keep_known"
+        self._plan: Plan | None = None
+        self._grown: tuple[str, ...] = ()
         self._client = client
         self._store = store
         self._clock = clock
@@ -65,13 +70,13 @@ class ScrapeLoop:
     async def stop(self, *, abort: bool = False) -> None:
         """End the loop and wait for it. A scrape under way is finished, unless `abort`."""
         self._stopping = True
-        if self._task is None:
-            return
-        if abort or not self._scraping:
-            self._task.cancel()
-        await asyncio.wait([self._task])
-        if not abort:
-            await self.settle()
+        if self._task is not None:
+            if abort or not self._scraping:
+                self._task.cancel()
+            await asyncio.wait([self._task])
+            if not abort:
+                await self.settle()
+        self._client.close()
 
     async def _run(self, offset_ms: int, last_ms: int | None) -> None:
         interval_ms = self.target.interval_ms
@@ -120,18 +125,27 @@ class ScrapeLoop:
     async def _scrape(self, time_ms: int) -> None:
         started = time.monotonic()
         error: Exception | None = None
+        body_bytes = 0
         try:
-            scrape = self._read(await self._fetch(), time_ms)
+            response = await self._fetch()
+            body_bytes = len(response.body)
+            scrape = self._read(response, time_ms)
         except (ScrapeError, ExpositionError, UnsupportedFormatError) as failure:
             error = failure
             scrape = self.cache.read_nothing()
+            if isinstance(failure.__cause__, BodyTooLargeError):
+                body_bytes = -1
         duration_s = time.monotonic() - started
         self._record(scrape, error, time_ms, duration_s)
         # Relabelling kept what is refused for its time, and Prometheus counts it.
         samples, kept = scrape.plan.samples, scrape.plan.kept + scrape.out_of_bounds
         if isinstance(error, ScrapeLimitError):
             samples, kept = error.samples, error.kept
-        report = (0.0 if error else 1.0, duration_s, samples, kept, scrape.added)
+        report = [0.0 if error else 1.0, duration_s, samples, kept, scrape.added]
+        if self._reports_extra:
+            report += (self.target.timeout_ms / 1000, self._sample_limit, body_bytes)
+        if self._keeps_known:
+            report.append(scrape.plan.refused)
         self._pending = [self._store.append(batch) for batch in self.cache.assemble(scrape, report, time_ms)]
 
     async def _fetch(self) -> Response:
@@ -163,10 +177,28 @@ class ScrapeLoop:
             metrics.scrapes_failed.inc()
         if isinstance(error, ScrapeLimitError):
             metrics.limit_exceeded.inc()
+        if plan.refused:
+            metrics.series_refused.inc(plan.refused)
+        if error is None and plan is not self._plan:
+            self._plan = plan
+            metrics.layouts_changed.inc()
+            self._note_growth(plan)
         if plan.duplicates:
             metrics.duplicates.inc(plan.duplicates)
         if scrape.out_of_bounds:
             metrics.out_of_bounds.inc(scrape.out_of_bounds)
+
+    def _note_growth(self, plan: Plan) -> None:
+        if plan.grown == self._grown:
+            return
+        self._grown = plan.grown
+        if plan.refused:
+            log.warning(
+                "sample_limit reached, new series are refused",
+                extra={"target": self.target.url, "refused": plan.refused, "metrics": ", ".join(plan.grown)},
+            )
+        else:
+            log.info("back within the sample_limit", extra={"target": self.target.url})
 
     def _report_crash(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:

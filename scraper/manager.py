@@ -1,6 +1,7 @@
 """The scrape manager: pools for the jobs of a config, reload, and what the targets and metadata APIs show."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from scraper.config import ScrapeSettings, resolve
 from scraper.departures import Departures
 from scraper.discovery.metrics import DiscoveryMetrics
 from scraper.discovery.watch import DirectoryWatcher
+from scraper.inventory import Inventory, Key
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
 from scraper.pool import PoolContext, ScrapePool
+from scraper.relabel import RelabelConfig
 from tsdb.store import Store
 
 log = logging.getLogger(__name__)
@@ -25,7 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ActiveTarget:
-    """A target that is scraped, and its last scrape; `last_scrape_ms` is None before the first."""
+    """A target that is scraped, and its last scrape; `last_scrape_ms` is None before the first.
+
+    `metadata` is what its last body said of the metric families.
+    """
 
     scrape_pool: str
     scrape_url: str
@@ -37,6 +43,7 @@ class ActiveTarget:
     last_scrape_duration_s: float
     scrape_interval_ms: int
     scrape_timeout_ms: int
+    metadata: Mapping[str, Metadata]
 
     @classmethod
     def of(cls, scrape_pool: str, loop: ScrapeLoop) -> "ActiveTarget":
@@ -53,6 +60,7 @@ class ActiveTarget:
             last_scrape_duration_s=state.last_scrape_duration_s,
             scrape_interval_ms=target.interval_ms,
             scrape_timeout_ms=target.timeout_ms,
+            metadata=loop.cache.metadata,
         )
 
 
@@ -68,6 +76,7 @@ class ScrapeManager:
     """Scrapes what its config says into a store. All methods belong to one event loop.
 
     `offset_seed` tells apart several processes that scrape the same targets, so that they do so at different times.
+    An `inventory` is told of the targets while this runs.
     """
 
     def __init__(
@@ -76,7 +85,9 @@ class ScrapeManager:
         registry: CollectorRegistry | None = None,
         clock: Clock | None = None,
         offset_seed: str = "",
+        inventory: Inventory | None = None,
     ) -> None:
+        self.inventory = inventory
         self._clock = clock or SystemClock()
         self._departures = Departures(self._clock)
         self._watcher = DirectoryWatcher()
@@ -101,6 +112,8 @@ class ScrapeManager:
         """
         if self._session is None:
             self._session = open_session()
+            if self.inventory is not None:
+                self.inventory.start(self._discovered)
         jobs = {job.job_name: resolve(job, settings.global_) for job in settings.scrape_configs}
         clients = {name: JobClient(self._session, job, directory) for name, job in jobs.items()}
         for name in self._pools.keys() - jobs.keys():
@@ -115,6 +128,8 @@ class ScrapeManager:
 
     async def stop(self) -> None:
         """End everything now, for shutdown: no staleness markers, the next start goes on. Idempotent."""
+        if self.inventory is not None:
+            await self.inventory.stop()
         for pool in self._pools.values():
             await pool.stop(abort=True)
         self._pools.clear()
@@ -123,6 +138,10 @@ class ScrapeManager:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def _discovered(self) -> frozenset[Key]:
+        targets = [target for pool in self._pools.values() for target in pool.loops]
+        return frozenset([Key(target.labels.get("job"), target.labels.get("instance")) for target in targets])
 
     def scrape_pools(self) -> list[str]:
         """The names of the jobs, sorted."""
@@ -133,6 +152,11 @@ class ScrapeManager:
         return [
             ActiveTarget.of(name, loop) for name, pool in sorted(self._pools.items()) for loop in pool.loops.values()
         ]
+
+    def relabel_configs(self, scrape_pool: str) -> Sequence[RelabelConfig] | None:
+        """The relabelling of a job's targets; None where there is no such job."""
+        pool = self._pools.get(scrape_pool)
+        return None if pool is None else pool.job.relabel_configs
 
     def dropped_targets(self) -> list[DroppedTarget]:
         """What relabelling dropped, by pool; no more of each than its keep_dropped_targets."""

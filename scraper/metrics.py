@@ -19,12 +19,17 @@ class ScrapeMetrics:
         self.samples = Counter("fleetwatch_target_samples", "Samples in the bodies of targets.", registry=registry)
         self.layouts_changed = Counter(
             "fleetwatch_target_scrape_layouts_changed",
-            "Scrapes whose lines were not those of the scrape before.",
+            "Scrapes whose lines were not recognised as those of the scrape before.",
             registry=registry,
         )
         self.limit_exceeded = Counter(
             "fleetwatch_target_scrapes_exceeded_limit",
             "Scrapes that failed because of a limit of the job.",
+            registry=registry,
+        )
+        self.series_refused = Counter(
+            "fleetwatch_target_series_refused",
+            "Series refused because their job keeps known series at its sample_limit, counted at each scrape.",
             registry=registry,
         )
         self.duplicates = Counter(

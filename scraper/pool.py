@@ -179,6 +179,8 @@ class ScrapePool:
                 self._context.departures.add(loop)
 
     async def _start_loops(self, targets: Sequence[Target]) -> None:
+        if not targets:
+            return
         store = self._context.store
         ids = await asyncio.to_thread(lambda: [store.register_target(target.labels) for target in targets])
         for target, target_id in zip(targets, ids, strict=True):

@@ -104,9 +104,24 @@ REPORT_NAMES: Sequence[str] = (
     "scrape_samples_post_metric_relabeling",
     "scrape_series_added",
 )
-"""The series that every scrape adds, in the order of a report's values."""
+"""The series that every scrape adds."""
+
+EXTRA_REPORT_NAMES: Sequence[str] = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
+"""Those that `extra_scrape_metrics` adds to them."""
+
+REFUSED_NAME = "scrape_series_refused"
+"""How many series were refused: for a job that keeps known series at its sample_limit."""
 
 
-def report_series(target_labels: Labels) -> list[Labels]:
+def report_names(job: ScrapeConfig) -> tuple[str, ...]:
+    """The report series that a job has, in the order of a report's values. `job` is resolved."""
+    return (
+        *REPORT_NAMES,
+        *(EXTRA_REPORT_NAMES if job.extra_scrape_metrics else ()),
+        *((REFUSED_NAME,) if job.sample_limit_action == "keep_known" else ()),
+    )
+
+
+def report_series(job: ScrapeConfig, target_labels: Labels) -> list[Labels]:
     """The labels of the report series of a target."""
-    return [Labels.of(target_labels, **{METRIC_NAME: name}) for name in REPORT_NAMES]
+    return [Labels.of(target_labels, **{METRIC_NAME: name}) for name in report_names(job)]

@@ -1,21 +1,33 @@
-"""/api/v1/targets, /api/v1/scrape_pools and /api/v1/metadata: what the scraper of this process knows."""
+"""/api/v1/targets/*, /api/v1/scrape_pools, /api/v1/metadata: what the scraper of this process knows.
 
+Beyond Prometheus: /api/v1/fleetwatch/inventory, the targets it ever knew.
+"""
+
+import re
 import socket
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from aiohttp import web
-from yarl import URL
 
 from common.durations import format_duration
-from scraper.manager import ActiveTarget
+from common.labels import METRIC_NAME, Labels
+from common.matchers import Matcher, matches_all
+from exposition.model import Metadata
+from scraper.inventory import Inventory, InventoryError
+from scraper.manager import ActiveTarget, ScrapeManager
+from scraper.relabel import RelabelConfig, compile_rules, relabel
 from server.answers import Answer
 from server.deps import Dependencies
-from server.errors import BadDataError
+from server.errors import BadDataError, NotFoundError
 from server.params import Params, integer
+from server.selectors import parse_selectors
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Prometheus's clients know
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+# The hosts that mean this one (prometheus web/api/v1 LocalhostRepresentations).
+_LOCAL_HOST = re.compile(r"(?<=://)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/?]|$)")
 
 
 class TargetsApi:
@@ -23,6 +35,8 @@ class TargetsApi:
 
     def __init__(self, deps: Dependencies) -> None:
         self._targets = deps.targets
+        # Only a scraper in this process has its rules and its inventory at hand.
+        self._scraper = deps.targets if isinstance(deps.targets, ScrapeManager) else None
 
     async def targets(self, request: web.Request, params: Params) -> Answer:
         """GET /api/v1/targets: filtered by `state` (active, dropped, any) and `scrapePool`."""
@@ -49,6 +63,40 @@ class TargetsApi:
         """GET /api/v1/scrape_pools."""
         return Answer.of({"scrapePools": self._targets.scrape_pools() if self._targets else []})
 
+    async def target_metadata(self, request: web.Request, params: Params) -> Answer:
+        """GET /api/v1/targets/metadata: of one `metric` or all, of targets that fulfil `match_target`.
+
+        Once `limit` entries are found no further target is looked at, so that there may be more of them.
+        """
+        limit = _number(params, "limit")
+        metric = params.get("metric")
+        matchers = _target_matchers(params.get("match_target"))
+        found: list[dict[str, Any]] = []
+        for target in self._targets.active_targets() if self._targets else ():
+            if limit is not None and 0 <= limit <= len(found):
+                break
+            if matches_all(tuple(matchers), target.labels):
+                found += _metadata_of(target, metric)
+        return Answer.of(found)
+
+    async def relabel_steps(self, request: web.Request, params: Params) -> Answer:
+        """GET /api/v1/targets/relabel_steps: what each rule of a `scrapePool` makes of `labels`, a JSON object.
+
+        Prometheus has it since 3.8. `keep` is false from the rule on that drops the labels.
+        """
+        for name in ("scrapePool", "labels"):
+            if not params.get(name):
+                raise BadDataError(f"no {name} parameter provided")
+        try:
+            labels = Labels.of(msgspec.json.decode(params.get("labels"), type=dict[str, str]))
+        except msgspec.MsgspecError as error:
+            raise BadDataError(f"error parsing labels: {error}") from None
+        pool = params.get("scrapePool")
+        configs = self._scraper.relabel_configs(pool) if self._scraper else None
+        if configs is None:
+            raise BadDataError(f'error retrieving scrape config: scrape pool "{pool}" not found')
+        return Answer.of({"steps": list(_relabel_steps(labels, configs))})
+
     async def metadata(self, request: web.Request, params: Params) -> Answer:
         """GET /api/v1/metadata: by `metric`, at most `limit` metrics with `limit_per_metric` entries each."""
         limit = _number(params, "limit")
@@ -58,12 +106,70 @@ class TargetsApi:
         names = sorted(name for name in found if metric in ("", name))
         names = names[: limit if limit is not None and limit >= 0 else None]
         most = per_metric if per_metric is not None and per_metric > 0 else None
+        return Answer.of({name: [_entry(entry) for entry in found[name][:most]] for name in names})
+
+    async def inventory(self, request: web.Request, params: Params) -> Answer:
+        """GET /api/v1/fleetwatch/inventory: every known target, when it was last seen and whether it still is."""
         return Answer.of(
             {
-                name: [{"type": entry.type, "help": entry.help, "unit": entry.unit} for entry in found[name][:most]]
-                for name in names
+                "targets": [
+                    {
+                        "job": entry.key.job,
+                        "instance": entry.key.instance,
+                        "lastSeen": rfc3339(entry.last_seen_ms),
+                        "discovered": entry.present,
+                    }
+                    for entry in self._inventory().entries()
+                ]
             }
         )
+
+    async def retire(self, request: web.Request, params: Params) -> Answer:
+        """POST /api/v1/fleetwatch/inventory/retire: forget the target of a `job` and an `instance` that is gone."""
+        try:
+            await self._inventory().retire(params.get("job"), params.get("instance"))
+        except InventoryError as error:
+            raise BadDataError(str(error)) from None
+        return Answer.of(None)
+
+    def _inventory(self) -> Inventory:
+        if self._scraper is None or self._scraper.inventory is None:
+            raise NotFoundError("this process keeps no inventory of targets: it is switched on in the config file")
+        return self._scraper.inventory
+
+
+def _entry(metadata: Metadata) -> dict[str, str]:
+    return {"type": metadata.type, "help": metadata.help, "unit": metadata.unit}
+
+
+def _target_matchers(selector: str) -> Sequence[Matcher]:
+    """The matchers of a `match_target`, which may all match the empty value. Raises BadDataError."""
+    if not selector:
+        return ()
+    # Unlike those of series, such a selector is sound without any condition; the parser wants a metric's name then.
+    nameless = selector.lstrip().startswith("{")
+    try:
+        matchers = parse_selectors([f"any{selector.lstrip()}" if nameless else selector])[0]
+    except BadDataError as error:
+        raise BadDataError.of_parameter("match_target", error) from None
+    return [matcher for matcher in matchers if not (nameless and matcher.name == METRIC_NAME)]
+
+
+def _metadata_of(target: ActiveTarget, metric: str) -> Iterator[dict[str, Any]]:
+    labels = target.labels.as_dict()
+    if not metric:
+        for name, entry in target.metadata.items():
+            yield {"target": labels, "metric": name, **_entry(entry)}
+    elif metric in target.metadata:
+        yield {"target": labels, **_entry(target.metadata[metric])}
+
+
+def _relabel_steps(labels: Labels, configs: Sequence[RelabelConfig]) -> Iterator[dict[str, Any]]:
+    left: Labels | None = labels
+    for config in configs:
+        left = relabel(left, compile_rules([config])) if left is not None else None
+        rule = {key: value for key, value in msgspec.to_builtins(config).items() if value}
+        yield {"rule": rule, "output": left.as_dict() if left is not None else {}, "keep": left is not None}
 
 
 def _active_target(target: ActiveTarget) -> dict[str, Any]:
@@ -72,7 +178,7 @@ def _active_target(target: ActiveTarget) -> dict[str, Any]:
         "labels": target.labels.as_dict(),
         "scrapePool": target.scrape_pool,
         "scrapeUrl": target.scrape_url,
-        "globalUrl": _global_url(target.scrape_url),
+        "globalUrl": global_url(target.scrape_url),
         "lastError": target.last_error,
         "lastScrape": _NEVER if target.last_scrape_ms is None else rfc3339(target.last_scrape_ms),
         "lastScrapeDuration": target.last_scrape_duration_s,
@@ -89,10 +195,9 @@ def rfc3339(time_ms: int) -> str:
     return f"{moment}{fraction}Z"
 
 
-def _global_url(scrape_url: str) -> str:
+def global_url(scrape_url: str) -> str:
     """The address as other hosts reach it: this host's name in place of a loopback address."""
-    url = URL(scrape_url)
-    return str(url.with_host(socket.gethostname())) if url.host in _LOCAL_HOSTS else scrape_url
+    return _LOCAL_HOST.sub(socket.gethostname(), scrape_url, count=1)
 
 
 def _number(params: Params, name: str) -> int | None:

@@ -91,7 +91,7 @@ def test_check_config_lists_everything(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"{bad}:1: globl: unknown key" in done.stderr
     assert f"{bad}:4: scrape_configs[1].job_name" in done.stderr
-    assert done.stdout == f"{good}: valid, 0 scrape configs\n"
+    assert done.stdout == f"{good}: valid: 0 jobs, 0 static targets, 0 target files\n"
 
 
 def test_an_unanswered_query(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The scrape cache against a plain model of a scrape, and a store that refuses."""
 
+import contextlib
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from common.labels import Labels
 from exposition.formats import Format
 from scraper.cache import ScrapeCache
+from scraper.errors import ScrapeLimitError
+from scraper.series import SeriesRules
 from tests.scraper.loops import scraping
 from tests.scraper.targets import STALE, read_series, resolved_job
 from tsdb.errors import WriteRefusedError
@@ -80,12 +83,61 @@ def test_with_times_of_their_own_too(history: list[Lines | None]) -> None:
     assert stored(history) == modelled(history)
 
 
+@given(st.lists(st.lists(st.sampled_from(NAMES), unique=True), min_size=1, max_size=6), st.integers(1, 4))
+def test_known_series_keep_their_places_under_a_limit(bodies: list[list[str]], limit: int) -> None:
+    store = MemoryStore()
+    job = resolved_job(sample_limit=limit, sample_limit_action="keep_known")
+    cache = ScrapeCache(store, store.register_target(TARGET), TARGET, job)
+    known: list[str] = []
+    for step, names in enumerate(bodies):
+        now = T1 + step * 10_000
+        if names:
+            stay = [name for name in names if name in known]
+            known = stay + [name for name in names if name not in known][: limit - len(stay)]
+        scrape = cache.read("".join(f"{name} {step}\n" for name in names).encode(), Format.TEXT, now)
+        assert scrape.plan.refused == len(names) - (len(known) if names else 0)
+        for batch in cache.assemble(scrape, [1.0] + 5 * [0.0], now):
+            store.append(batch).result()
+        current = {
+            labels.metric_name
+            for labels, samples in read_series(store, now, now).items()
+            if labels.metric_name in NAMES and samples[0][1] != STALE
+        }
+        assert current == (set(known) if names else set())
+
+
 def test_the_cache_forgets_lines_that_are_gone() -> None:
     store = MemoryStore()
     cache = ScrapeCache(store, store.register_target(TARGET), TARGET, resolved_job())
     for step in range(50):
         cache.read("".join(f'a{{n="{step}-{number}"}} 1\n' for number in range(10)).encode(), Format.TEXT, T1)
     assert len(cache._ids) == 10
+
+
+@pytest.mark.parametrize("action", ["fail", "keep_known"])
+def test_a_body_over_the_limit_is_relabelled_once(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    job = resolved_job(sample_limit=2, sample_limit_action=action)
+    cache = ScrapeCache(store, store.register_target(TARGET), TARGET, job)
+    applied: list[str] = []
+
+    class CountingRules(SeriesRules):
+        def apply(self, exposed: Labels) -> Labels | None:
+            applied.append(exposed.metric_name)
+            return super().apply(exposed)
+
+    monkeypatch.setattr(cache, "_rules", CountingRules(job, TARGET))
+
+    def read(body: str) -> None:
+        with contextlib.suppress(ScrapeLimitError):
+            cache.read(body.encode(), Format.TEXT, T1)
+
+    read("a 1\nb 2\nc 3\n")
+    read("a 4\nb 5\nc 6\n")
+    assert applied == ["a", "b", "c"]
+    if action == "keep_known":
+        read("c 4\na 5\nb 6\n")
+        assert applied == ["a", "b", "c"]
 
 
 def test_batches_of_one_scrape_have_times_of_their_own() -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from scraper.config import ScrapeConfig, ScrapeSettings
 from scraper.discovery.file import FileSDConfig
 from scraper.discovery.static import StaticConfig
 from scraper.errors import ScraperError
 from scraper.http_config import TLSConfig
+from scraper.inventory import Inventory, Key
 from scraper.manager import ScrapeManager
 from scraper.relabel import RelabelConfig
 from tests.scraper.targets import STALE, TEXT, Exposed, ManualClock, eventually, read_series, serving, settings_for
@@ -30,6 +32,10 @@ class Managed:
     manager: ScrapeManager
     clock: ManualClock
     store: Store
+
+    async def asleep(self) -> None:
+        """See a loop that took over from another wait for its scrape, and not just the other's departure."""
+        await eventually(lambda: self.clock.next_ms() == self.clock.now_ms() + MINUTE_MS)
 
     async def tick(self) -> None:
         """Let the time come for which the first sleeper waits, and see the scrape through."""
@@ -101,6 +107,7 @@ async def test_a_target_that_comes_back_at_once_is_not_ended() -> None:
         await eventually(lambda: not managed.manager.active_targets())
         await managed.manager.apply(settings_for(address))
         await eventually(lambda: len(managed.manager.active_targets()) == 1)
+        await managed.asleep()
         for _ in range(4):
             await managed.tick()
         assert {value for _, _, value in managed.times()} == {1.0}
@@ -186,13 +193,27 @@ async def test_what_new_rules_drop_ends_at_the_next_scrape() -> None:
         await managed.manager.apply(settings_for(address))
         await managed.tick()
         await managed.manager.apply(settings_for(address, metric_relabel_configs=(drop,)))
-        await eventually(lambda: managed.manager.active_targets()[0].last_scrape_ms is None)
+        await eventually(lambda: [target.last_scrape_ms for target in managed.manager.active_targets()] == [None])
+        await managed.asleep()
         await managed.tick()
         values = {
             labels.metric_name: [value for _, value in samples]
             for labels, samples in read_series(managed.store).items()
         }
         assert (values["a"], values["b"], values["up"]) == ([1.0, 1.0], [2.0, STALE], [1.0, 1.0])
+
+
+async def test_an_inventory_knows_the_targets_over_a_restart(tmp_path: Path) -> None:
+    def inventory() -> Inventory:
+        return Inventory(tmp_path / "inventory.json", CollectorRegistry())
+
+    store = open_store("memory:")
+    manager = ScrapeManager(store, clock=ManualClock(), inventory=inventory())
+    await manager.apply(settings_for("a:1", "b:1"))
+    await eventually(lambda: len(manager.active_targets()) == 2)
+    await manager.stop()
+    store.close()
+    assert [entry.key for entry in inventory().entries()] == [Key("job", "a:1"), Key("job", "b:1")]
 
 
 async def test_a_reload_lets_a_scrape_under_way_finish() -> None:

@@ -2,18 +2,22 @@
 
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
 from common.yamlfile import Duration
 from scraper.config import GlobalConfig, ScrapeConfig, ScrapeSettings
 from scraper.discovery.static import StaticConfig
+from scraper.inventory import COMPARE_INTERVAL_MS, Inventory
 from scraper.manager import ScrapeManager
 from scraper.relabel import RelabelConfig
-from server.targets import rfc3339
-from tests.scraper.targets import Exposed, eventually, serving
+from server.targets import global_url, rfc3339
+from tests.scraper.targets import Exposed, ManualClock, eventually, serving
 from tests.server.conftest import Serve, Server
 from tsdb.store import Store
 
@@ -36,11 +40,14 @@ async def scraped(serve: Serve, store: Store) -> AsyncIterator[tuple[Server, str
             StaticConfig(targets=(address, UNUSED_ADDRESS)),
             StaticConfig(targets=("dropped:80",), labels={"site": "far"}),
         )
-        dropping = RelabelConfig(source_labels=("site",), regex="far", action="drop")
+        rules = (
+            RelabelConfig(source_labels=("site",), regex="far", action="drop"),
+            RelabelConfig(source_labels=("site",), target_label="place"),
+        )
         settings = ScrapeSettings(
             global_=GlobalConfig(scrape_interval=Duration(100), scrape_timeout=Duration(100)),
             scrape_configs=(
-                ScrapeConfig(job_name="weather", static_configs=statics, relabel_configs=(dropping,)),
+                ScrapeConfig(job_name="weather", static_configs=statics, relabel_configs=rules),
                 ScrapeConfig(job_name="empty"),
             ),
         )
@@ -115,10 +122,143 @@ async def test_metadata(scraped: tuple[Server, str], params: dict[str, Any], exp
     assert await scraped[0].data("metadata", **params) == expected
 
 
+async def test_metadata_of_targets(scraped: tuple[Server, str]) -> None:
+    server, address = scraped
+    target = {"instance": address, "job": "weather"}
+    wind = {"target": target, **WIND["wind_speed"][0]}
+    rain = {"target": target, **RAIN["rain"][0]}
+    everything = [wind | {"metric": "wind_speed"}, rain | {"metric": "rain"}]
+
+    async def answer(**params: Any) -> Any:
+        return await server.data("targets/metadata", **params)
+
+    assert await answer() == everything
+    assert await answer(match_target=f'{{instance="{address}",job=~"w.*"}}') == everything
+    assert await answer(match_target=f'{{instance!="{address}",job="weather"}}') == []
+    assert await answer(match_target='{job!="x"}') == await answer(match_target="{}") == everything
+    assert await answer(match_target="up") == []
+    assert await answer(metric="rain") == [rain]
+    assert await answer(metric="snow") == []
+    assert await answer(limit=0) == []
+    assert await answer(limit=1) == everything  # it bounds the targets looked at, as in Prometheus
+    assert await answer(limit=-1) == everything
+
+
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({"limit": "x"}, "limit must be a number"),
+        (
+            {"match_target": "{job"},
+            'invalid parameter "match_target": parse error: unexpected end of input inside braces',
+        ),
+    ],
+)
+async def test_wrong_parameters_of_metadata(server: Server, params: dict[str, Any], error: str) -> None:
+    assert await server.get("targets/metadata", **params) == (
+        400,
+        {"status": "error", "errorType": "bad_data", "error": error},
+    )
+
+
+async def test_relabel_steps(scraped: tuple[Server, str]) -> None:
+    rule = {"source_labels": ["site"], "separator": ";", "regex": "far", "replacement": "$1", "action": "drop"}
+
+    async def answer(labels: str) -> Any:
+        return await scraped[0].data("targets/relabel_steps", scrapePool="weather", labels=labels)
+
+    near, far = '{"site":"near","empty":""}', '{"site":"far"}'
+    rename = {"source_labels": ["site"], "separator": ";", "regex": "(.*)", "target_label": "place"}
+    assert await answer(near) == {
+        "steps": [
+            {"rule": rule, "output": {"site": "near"}, "keep": True},
+            {
+                "rule": rename | {"replacement": "$1", "action": "replace"},
+                "output": {"site": "near", "place": "near"},
+                "keep": True,
+            },
+        ]
+    }
+    assert [(step["output"], step["keep"]) for step in (await answer(far))["steps"]] == [({}, False), ({}, False)]
+    assert await scraped[0].data("targets/relabel_steps", scrapePool="empty", labels=near) == {"steps": []}
+
+
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({"labels": "{}"}, "no scrapePool parameter provided"),
+        ({"scrapePool": "weather"}, "no labels parameter provided"),
+        ({"scrapePool": "weather", "labels": "[]"}, "error parsing labels: Expected `object`, got `array`"),
+        ({"scrapePool": "snow", "labels": "{}"}, 'error retrieving scrape config: scrape pool "snow" not found'),
+    ],
+)
+async def test_wrong_parameters_of_relabel_steps(
+    scraped: tuple[Server, str], params: dict[str, str], error: str
+) -> None:
+    assert await scraped[0].get("targets/relabel_steps", **params) == (
+        400,
+        {"status": "error", "errorType": "bad_data", "error": error},
+    )
+
+
+@pytest.mark.parametrize(
+    ("scraped_at", "reached_at"),
+    [
+        ("http://localhost:9090/metrics", "http://HERE:9090/metrics"),
+        ("https://127.0.0.1/metrics?a=http://localhost/", "https://HERE/metrics?a=http://localhost/"),
+        ("http://[::1]:1/", "http://HERE:1/"),
+        ("http://127.0.0.2:1/metrics", "http://127.0.0.2:1/metrics"),
+        ("http://localhost.example:1/metrics", "http://localhost.example:1/metrics"),
+        ("http://not:a:port/metrics", "http://not:a:port/metrics"),
+    ],
+)
+def test_global_urls(scraped_at: str, reached_at: str) -> None:
+    assert global_url(scraped_at) == reached_at.replace("HERE", socket.gethostname())
+
+
+async def test_inventory(serve: Serve, store: Store, tmp_path: Path) -> None:
+    gone = {"targets": [{"job": "weather", "instance": "gone:1", "last_seen_ms": 1_700_000_000_000}]}
+    (tmp_path / "inventory.json").write_bytes(orjson.dumps(gone))
+    clock = ManualClock()
+    inventory = Inventory(tmp_path / "inventory.json", CollectorRegistry(), clock)
+    manager = ScrapeManager(store, clock=clock, inventory=inventory)
+    statics = (StaticConfig(targets=("here:1",)),)
+    await manager.apply(ScrapeSettings(scrape_configs=(ScrapeConfig(job_name="weather", static_configs=statics),)))
+    try:
+        await eventually(lambda: bool(manager.active_targets()))
+        server = await serve(targets=manager)
+        clock.advance_to(clock.now_ms() + COMPARE_INTERVAL_MS)
+        await eventually(lambda: len(inventory.entries()) == 2)
+        here = {"job": "weather", "instance": "here:1", "lastSeen": "2023-11-14T22:13:50Z", "discovered": True}
+        absent = {"job": "weather", "instance": "gone:1", "lastSeen": "2023-11-14T22:13:20Z", "discovered": False}
+        assert await server.data("fleetwatch/inventory") == {"targets": [absent, here]}
+
+        assert await retire(server, job="weather", instance="gone:1") == (200, None)
+        assert await server.data("fleetwatch/inventory") == {"targets": [here]}
+        for instance, error in (("gone:1", "is known"), ("here:1", "still discovered")):
+            status, answered = await retire(server, job="weather", instance=instance)
+            assert status == 400
+            assert error in answered
+    finally:
+        await manager.stop()
+
+
+async def retire(server: Server, **params: str) -> tuple[int, Any]:
+    async with server.session.post("/api/v1/fleetwatch/inventory/retire", params=params) as response:
+        answer = await response.json()
+        return response.status, answer.get("error", answer.get("data"))
+
+
+async def test_no_inventory_is_kept_unless_asked_for(scraped: tuple[Server, str]) -> None:
+    status, answer = await scraped[0].get("fleetwatch/inventory")
+    assert (status, answer["errorType"]) == (404, "not_found")
+
+
 async def test_a_process_without_a_scraper_has_none(server: Server) -> None:
     assert await server.data("targets") == {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
     assert await server.data("scrape_pools") == {"scrapePools": []}
     assert await server.data("metadata") == {}
+    assert await server.data("targets/metadata") == []
 
 
 @pytest.mark.parametrize(
