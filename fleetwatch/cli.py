@@ -110,6 +110,29 @@ def query(
     run_query(expr, url, time, over, step, as_json)
 
 
+@app.command()
+def simulate(
+    servers: Annotated[int, typer.Option(min=1, metavar="N", help="How many servers.")] = 100,
+    series: Annotated[int, typer.Option(min=10, metavar="M", help="Samples in the body of each.")] = 500,
+    churn: Annotated[
+        float, typer.Option(min=0, max=1, metavar="P", help="Share of the series whose labels change every minute.")
+    ] = 0.0,
+    listen_address: Annotated[
+        str, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of all the servers.")
+    ] = "localhost:9199",
+    targets_file: Annotated[Path, typer.Option(metavar="FILE", help="The file_sd file to write.")] = Path(
+        "simulated-targets.json"
+    ),
+    seed: Annotated[int, typer.Option(metavar="S", help="Another seed is another fleet.")] = 0,
+) -> None:
+    """Serve the metrics of a fleet of virtual servers, and write a file_sd file that names them."""
+    from fleetwatch.simulate_process import run_simulation
+    from scraper.simulate.fleet import SimulatedFleet
+
+    _log("warn", "logfmt")
+    run_simulation(SimulatedFleet(servers, series, churn, seed), listen_address, targets_file)
+
+
 @check_app.command("config")
 def check_config(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
     """Say everything that is wrong in config files, with line and key path."""

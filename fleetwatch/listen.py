@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -93,6 +94,13 @@ def shown_address(address: str) -> str:
     host, port = split_address(address)
     shown = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{shown}:{port}"
+
+
+def allow_open_files() -> None:
+    """Take as many descriptors as the hard limit allows, as Go's programs do: each target holds a connection open, and
+    the soft limit is 1024 by default."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def stop_signal() -> asyncio.Event:

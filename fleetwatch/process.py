@@ -23,7 +23,7 @@ from common.sd_notify import ServiceManager
 from exporter.app import create_app as create_exporter_app
 from fleetwatch import __version__
 from fleetwatch.config import LoadedConfig, default_config, ignored_keys, load_config
-from fleetwatch.listen import load_web_config, serve, shown_url, stop_signal
+from fleetwatch.listen import allow_open_files, load_web_config, serve, shown_url, stop_signal
 from promql import Engine, EngineOptions
 from scraper.inventory import Inventory
 from scraper.manager import ScrapeManager
@@ -180,6 +180,7 @@ class Process:
 
 def run_process(parts: Parts, flags: Flags) -> None:
     """Run a process to its end. Raises FleetwatchError where it cannot start."""
+    allow_open_files()
     disable_created_metrics()  # a series for each counter that Prometheus's own processes do not have either
     uvloop.run(_run(parts, flags))
 
