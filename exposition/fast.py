@@ -75,12 +75,11 @@ class Split:
     def prefixes(self) -> list[bytes]:
         """Each sample line's bytes up to the blank before the value: N keys for a cache of series."""
         body = self._body
-        starts = self._line_starts[self._is_sample].tolist()
-        return [body[start:end] for start, end in zip(starts, self._prefix_ends.tolist(), strict=True)]
+        return [body[start:end] for start, end in zip(self._sample_starts, self._prefix_ends.tolist(), strict=True)]
 
     def series(self, index: int) -> Labels:
         """Read the prefix of a sample line, counted from 0. Raises ExpositionError where it is more than a series."""
-        start = int(self._line_starts[self._is_sample][index])
+        start = self._sample_starts[index]
         cursor = Cursor(self._body[start : self._prefix_ends[index]])
         read = read_text_series if self._format is Format.TEXT else read_openmetrics_series
         labels = read(cursor, self._type_at(start))
@@ -101,6 +100,12 @@ class Split:
         _, type_offsets, types = self._comments
         before = bisect_right(type_offsets, offset)
         return types[before - 1] if before else "unknown"
+
+    @cached_property
+    def _sample_starts(self) -> list[int]:
+        """Where each sample line begins."""
+        starts: list[int] = self._line_starts[self._is_sample].tolist()
+        return starts
 
     @cached_property
     def _comments(self) -> tuple[dict[str, Metadata], list[int], list[str]]:
