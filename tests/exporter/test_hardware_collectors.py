@@ -5,15 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.catalog import COLLECTORS
 from exporter.collectors.powersupplyclass import PowersupplyclassCollector, PowersupplyclassOptions
 from exporter.collectors.rapl import RaplCollector, RaplOptions
 from exporter.errors import NoDataError
-from exporter.registry import Collector
 from exporter.roots import Roots
-from exposition.formats import Format
-from exposition.text import parse_text
-from exposition.writer import write
+from tests.exporter.collecting import make, values
 
 Tree = Callable[[dict[str, str | bytes]], Roots]
 
@@ -28,16 +24,6 @@ def tree(tmp_path: Path) -> Tree:
         return Roots(procfs=tmp_path / "proc", sysfs=tmp_path / "sys")
 
     return make_tree
-
-
-def make(name: str, roots: Roots) -> Collector:
-    kind = COLLECTORS[name]
-    return kind.make(roots, kind.options())
-
-
-def values(collector: Collector) -> dict[str, float]:
-    samples = parse_text(write(collector.collect(), Format.TEXT)).samples
-    return {str(sample.labels): sample.value for sample in samples}
 
 
 @pytest.mark.parametrize("name", ["dmi", "hwmon", "nvme", "powersupplyclass", "rapl", "watchdog"])

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from exporter.catalog import COLLECTORS
 from exporter.collectors import btrfs_devices
 from exporter.collectors.btrfs import BtrfsCollector
 from exporter.collectors.btrfs_devices import read_devices
 from exporter.collectors.stat import StatCollector, StatOptions
 from exporter.collectors.vmstat import VmstatCollector, VmstatOptions
 from exporter.errors import NoDataError
-from exporter.registry import Collector
 from exporter.roots import Roots
 from exposition.formats import Format
-from exposition.text import parse_text
 from exposition.writer import write
+from tests.exporter.collecting import make, values
 
 Tree = Callable[[dict[str, str]], Roots]
 
@@ -32,16 +30,6 @@ def tree(tmp_path: Path) -> Tree:
         return Roots(procfs=tmp_path / "proc", sysfs=tmp_path / "sys", rootfs=tmp_path / "root")
 
     return make_tree
-
-
-def make(name: str, roots: Roots) -> Collector:
-    kind = COLLECTORS[name]
-    return kind.make(roots, kind.options())
-
-
-def values(collector: Collector) -> dict[str, float]:
-    samples = parse_text(write(collector.collect(), Format.TEXT)).samples
-    return {str(sample.labels): sample.value for sample in samples}
 
 
 @pytest.mark.parametrize("name", ["kernel_hung", "mdadm", "os", "pressure", "schedstat", "zfs"])

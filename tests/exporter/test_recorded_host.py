@@ -18,16 +18,12 @@ from exposition.formats import Format
 from exposition.model import Exposition
 from exposition.text import parse_text
 from exposition.writer import Family, write
+from tests.exporter.collecting import make
 from tests.exporter.comparison import host_metrics
 from tests.exporter.node_exporter import fetch, node_exporter, node_exporter_version
 
 HOST = Path(__file__).parent / "host"
 ROOTS = Roots(procfs=HOST / "proc", sysfs=HOST / "sys", rootfs=HOST / "rootfs", udev_data=HOST / "udev")
-
-
-def make(name: str, roots: Roots) -> Collector:
-    kind = COLLECTORS[name]
-    return kind.make(roots, kind.options())
 
 
 def collect(collector: Collector) -> Exposition:
