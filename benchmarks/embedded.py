@@ -1,17 +1,19 @@
-"""The embedded store: append, replay, seal, select, bytes per sample, label lookups.
+"""The embedded store: append, replay, seal, select, bytes per sample, pauses of appends, label lookups.
 
     python -m benchmarks.embedded
     python -m benchmarks.embedded --targets 50 --minutes 120 --index-series 1000000
 
 The samples look like a host's: two thirds of the series never change, the rest are counters of whole numbers and of
 hundredths, gauges in pages of memory, and a few noisy floats. Goals, for one core: 5 M samples/s appended; 10,000
-series over an hour in 0.1 s from the head and 0.25 s from blocks; a lookup with three matchers in 20 ms.
+series over an hour in 0.1 s from the head and 0.25 s from blocks; a lookup with three matchers in 20 ms; no append
+waits over 50 ms for sealing, merging, trimming and checkpoints that go on beside it.
 """
 
 import argparse
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,12 +27,13 @@ import psutil
 from common.labels import Labels
 from common.matchers import Matcher, MatchType
 from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.store import LEVELS_MS, SEALING_DELAY_MS
 from tsdb.index import SeriesIndex
 from tsdb.model import Batch, FloatArray
 
 SERIES = 1000
 SCRAPE_MS = 15_000
-START_MS = 1_700_000_000_000 // 7_200_000 * 7_200_000
+START_MS = 1_700_000_000_000 // LEVELS_MS[-1] * LEVELS_MS[-1]
 HOUR_MS = 3_600_000
 
 T = TypeVar("T")
@@ -41,10 +44,18 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=10, help=f"of {SERIES} series each")
     parser.add_argument("--minutes", type=int, default=120, help="of simulated scraping, one every 15 s")
     parser.add_argument("--index-series", type=int, default=1_000_000, help="series of the label index; 0: skip it")
+    parser.add_argument("--cold-targets", type=int, default=10, help="read from the longest blocks; 0: skip it")
+    parser.add_argument("--pause-targets", type=int, default=20, help="targets sealed beside appends; 0: skip it")
     parser.add_argument("--directory", type=Path, help="where to make the store; default: a temporary directory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         measure_store(Path(directory), options.targets, options.minutes * 60_000 // SCRAPE_MS)
+    if options.cold_targets:
+        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+            measure_cold(Path(directory), options.cold_targets)
+    if options.pause_targets:
+        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+            measure_pauses(Path(directory), options.pause_targets)
     if options.index_series:
         measure_index(options.index_series)
 
@@ -73,6 +84,26 @@ def measure_store(directory: Path, targets: int, rows: int) -> None:
     store.close()
     print(f"{'':24}{blocks:.0f} blocks: {used(directory) / samples:.3f} bytes a sample in used pages")
     print(f"{'':24}{size(directory) / samples:.3f} with the pages that the next journal reuses")
+
+
+def measure_cold(directory: Path, targets: int) -> None:
+    """An hour from blocks of the longest level, by a store that was just opened."""
+    store = EmbeddedStore(directory)
+    rows = LEVELS_MS[-1] // SCRAPE_MS
+    append(store, targets, host_samples(rows))
+    end_ms = START_MS + LEVELS_MS[-1] + SEALING_DELAY_MS
+    report(f"seal, merge {LEVELS_MS[-1] // HOUR_MS} h", targets * rows * SERIES, lambda: store.maintain(end_ms))
+    store.close()
+    print(f"{'':24}{used(directory) / targets / rows / SERIES:.3f} bytes a sample in used pages")
+    for hour in (0, LEVELS_MS[-1] // HOUR_MS - 1):
+        store = EmbeddedStore(directory)
+        start_ms = START_MS + hour * HOUR_MS
+        report(
+            f"select cold, hour {hour}",
+            targets * SERIES * HOUR_MS // SCRAPE_MS,
+            partial(store.select, [regex("instance", "host.*")], start_ms, start_ms + HOUR_MS - 1),
+        )
+        store.close()
 
 
 def host_samples(rows: int) -> FloatArray:
@@ -111,6 +142,57 @@ def append(store: EmbeddedStore, targets: int, matrix: FloatArray) -> None:
             futures.clear()
     for future in futures:
         future.result()
+
+
+def measure_pauses(directory: Path, targets: int) -> None:
+    """How long steady appends take to be acknowledged while two and a half hours of samples are sealed and merged."""
+    store = EmbeddedStore(directory)
+    rows = int(2.5 * HOUR_MS) // SCRAPE_MS
+    append(store, targets, host_samples(rows))
+    # What was written at full speed would keep the disk busy for a while.
+    os.sync()
+    end_ms = START_MS + rows * SCRAPE_MS + SEALING_DELAY_MS
+    measure_latency(store, end_ms, "nothing", partial(time.sleep, 2))
+    measure_latency(store, end_ms + HOUR_MS, "sealing, merging", partial(store.maintain, end_ms))
+    print(f"{'':24}WAL file: {(directory / 'fleetwatch.db-wal').stat().st_size / 1e6:.0f} MB")
+    store.close()
+
+
+def measure_latency(store: EmbeddedStore, from_ms: int, what: str, call: Callable[[], None]) -> None:
+    done = threading.Event()
+    latencies: list[float] = []
+    appends = threading.Thread(target=append_steadily, args=(store, from_ms, done, latencies))
+    appends.start()
+    began = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - began
+    done.set()
+    appends.join()
+    p50, p99, most = (float(ms) for ms in np.percentile(latencies, (50, 99, 100)) * 1000)
+    print(f"{'beside ' + what:24}{seconds * 1000:8.1f} ms      {len(latencies)} appends, one every 10 ms: "
+          f"p50 {p50:.1f}, p99 {p99:.1f}, at most {most:.1f} ms")  # fmt: skip
+
+
+def append_steadily(store: EmbeddedStore, from_ms: int, done: threading.Event, latencies: list[float]) -> None:
+    """A batch every 10 ms, whether the one before is acknowledged or not; seconds from when it was due."""
+    target_id = store.register_target(Labels.of(job="steady"))
+    layout = store.layout(store.series_ids([Labels.of(__name__="steady", n=str(n)) for n in range(SERIES)]))
+    values = host_samples(1)[0]
+    due = time.perf_counter()
+    futures = []
+    while not done.is_set():
+        future = store.append(Batch(target_id, layout, from_ms, values))
+        future.add_done_callback(partial(note_latency, latencies, due))
+        futures.append(future)
+        from_ms += 1000
+        due += 0.01
+        time.sleep(max(0.0, due - time.perf_counter()))
+    for future in futures:
+        future.result()
+
+
+def note_latency(latencies: list[float], due: float, _: Future[None]) -> None:
+    latencies.append(time.perf_counter() - due)
 
 
 def measure_selects(store: EmbeddedStore, source: str, targets: int) -> None:
@@ -164,7 +246,7 @@ def best(call: Callable[[], T]) -> tuple[float, T]:
     return min(seconds), result
 
 
-def report(what: str, samples: int, call: Callable[[], None]) -> None:
+def report(what: str, samples: int, call: Callable[[], object]) -> None:
     cpu, began = time.process_time(), time.perf_counter()
     call()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

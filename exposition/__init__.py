@@ -1,1 +1,1 @@
-"""The Prometheus text format and OpenMetrics, read and written."""
+"""The Prometheus text format and OpenMetrics, read and written, and the protobuf exposition, read."""

@@ -1,14 +1,15 @@
 """The fast way from a scraped body to values: no work per line as long as the lines repeat.
 
 Two scrapes of a target mostly differ in the values alone. `split` finds each sample line's last blank with numpy,
-cuts the values out and converts them in one go; what is left, the skeleton, is the same bytes as last time if the
-lines are. Then the series are those of last time, in the same order, and nothing else has to be looked at. Where the
-last body is known, its `Template` finds that out with half the work.
+cuts the values out, with the times behind them, and converts them in one go; what is left, the skeleton, is the same
+bytes as last time if the lines are. Then the series are those of last time, in the same order, and nothing else has to
+be looked at. Where the last body is known, its `Template` (exposition.fast_template) finds that out with half the work.
+Exemplars are cut off before, and read one by one.
 
 How a caller keeps its part of the bargain:
 
-    values = template of the last body that was accepted below, .values(body)
-    if values is not None:
+    readings = template of the last body that was accepted below, .read(body)
+    if readings is not None:
         they belong to the series of that body
     else:
         parts = split(body, body_format)
@@ -21,37 +22,43 @@ How a caller keeps its part of the bargain:
         except ExpositionError:
             read it with exposition.formats.parse, which accepts it or gives the right message
 
-A sample with a timestamp or an exemplar has more than the series before its last blank, so `series` raises for it.
 That the lines are looked at one by one does not lead astray where a quoted string spans lines: its first line ends
-within quotes, and `series` or `metadata` raises for that.
+within quotes, and `series` or `metadata` raises for that. Neither does a string that holds ` # {` or ends in what looks
+like a value before the value: the prefix ends within quotes then.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 
 from common.labels import Labels
+from exposition.fast_template import (
+    BLANK,
+    HASH,
+    LINE_FEED,
+    Template,
+    as_bytes,
+    cut_exemplars,
+    take_readings,
+    with_exemplars,
+)
 from exposition.formats import Format
-from exposition.lexing import NORMAL_NAN, Comment, Cursor, add_metadata, parse_float
+from exposition.lexing import Comment, Cursor, add_metadata, plain_series
 from exposition.model import Metadata
+from exposition.number_texts import is_number_byte
 from exposition.openmetrics import NO_EOF, read_openmetrics_comment, read_openmetrics_series
+from exposition.readings import BoolArray, IntArray, Readings
 from exposition.text import read_text_comment, read_text_series
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.intp]
-
-_LINE_FEED, _BLANK, _HASH = b"\n #"
-_NUMBER_BYTES = b"0123456789+-.eEaAfFiInNtTyY "
 
 
 class Split:
     """A body taken apart; made by `split`.
 
-    `skeleton` is the body without the values and the blanks before them. `values` is float64[N], one for each sample
-    line, in order; each is rounded to nearest, half to even, and every NaN is the canonical one.
+    `skeleton` is the body without the values, times and exemplars, and the blanks before them. `readings` has one
+    value for each of N sample lines, in order; `timed` is bool[N], which of them have a time, None where none has.
     """
 
     def __init__(
@@ -59,13 +66,15 @@ class Split:
         body: bytes,
         body_format: Format,
         line_starts: IntArray,
-        is_sample: npt.NDArray[np.bool_],
+        is_sample: BoolArray,
         prefix_ends: IntArray,
+        timed: BoolArray | None,
         skeleton: bytes,
-        values: FloatArray,
+        readings: Readings,
     ) -> None:
         self.skeleton = skeleton
-        self.values = values
+        self.readings = readings
+        self.timed = timed
         self._body = body
         self._format = body_format
         self._line_starts = line_starts
@@ -80,20 +89,16 @@ class Split:
     def series(self, index: int) -> Labels:
         """Read the prefix of a sample line, counted from 0. Raises ExpositionError where it is more than a series."""
         start = self._sample_starts[index]
-        cursor = Cursor(self._body[start : self._prefix_ends[index]])
-        read = read_text_series if self._format is Format.TEXT else read_openmetrics_series
-        labels = read(cursor, self._type_at(start))
-        if not cursor.at_end():
-            raise cursor.error(f"expected a value after the metric, found {cursor.found()}")
-        return labels
+        return _read_series(self._body[start : self._prefix_ends[index]], self._format, self._type_at(start))
 
     def template(self) -> "Template":
         """What recognises the same lines in another body."""
         lines = np.flatnonzero(self._is_sample)
-        return Template(self.skeleton, len(self._is_sample), lines, self._prefix_ends - self._line_starts[lines])
+        prefix_lengths = self._prefix_ends - self._line_starts[lines]
+        return Template(self._format, self.skeleton, len(self._is_sample), lines, prefix_lengths, self.timed)
 
     def metadata(self) -> dict[str, Metadata]:
-        """What the comment lines say, by family. Raises ExpositionError where one is not as it should be."""
+        """What the comment lines say, by family; shared, so not to be changed. Raises ExpositionError."""
         return self._comments[0]
 
     def _type_at(self, offset: int) -> str:
@@ -108,66 +113,62 @@ class Split:
         return starts
 
     @cached_property
-    def _comments(self) -> tuple[dict[str, Metadata], list[int], list[str]]:
+    def _comments(self) -> tuple[dict[str, Metadata], list[int], Sequence[str]]:
         """The metadata, and the offsets of the TYPE lines with the types they give."""
-        metadata: dict[str, Metadata] = {}
-        offsets: list[int] = []
-        types: list[str] = []
-        comment: Comment | None = None
-        for start in self._line_starts[~self._is_sample].tolist():
-            line = self._body[start : self._body.index(b"\n", start) + 1]
-            comment = _read_comment(line, self._format)
-            if comment is not None:
-                add_metadata(metadata, comment)
-                if comment.keyword == "TYPE":
-                    offsets.append(start)
-                    types.append(comment.text)
-        if self._format is Format.OPENMETRICS and (comment != Comment("EOF") or self._is_sample[-1]):
+        is_comment = ~self._is_sample
+        line_lengths = np.diff(self._line_starts, append=len(self._body))
+        text = as_bytes(self._body)[is_comment.repeat(line_lengths)].tobytes()
+        comments = _read_comments(text, self._format)
+        if self._format is Format.OPENMETRICS and (not comments.ends or self._is_sample[-1]):
             raise Cursor(self._body, len(self._body)).error(NO_EOF)
-        return metadata, offsets, types
+        offsets: list[int] = self._line_starts[is_comment][comments.type_lines].tolist()
+        return comments.metadata, offsets, comments.types
 
 
-# The same exporter says the same on every host.
+class _Comments(NamedTuple):
+    """What comment lines say: `types` are given by the lines with the numbers `type_lines`; `ends` with an EOF."""
+
+    metadata: dict[str, Metadata]
+    type_lines: list[int]
+    types: list[str]
+    ends: bool
+
+
+# The same exporter says the same on every host, whatever its series are.
+@lru_cache(maxsize=100)
+def _read_comments(text: bytes, body_format: Format) -> _Comments:
+    metadata: dict[str, Metadata] = {}
+    type_lines: list[int] = []
+    types: list[str] = []
+    comment: Comment | None = None
+    for number, line in enumerate(text.split(b"\n")[:-1]):
+        if comment == Comment("EOF"):
+            raise Cursor(text).error("expected nothing after `# EOF`")
+        comment = _read_comment(line + b"\n", body_format)
+        if comment is not None:
+            add_metadata(metadata, comment)
+            if comment.keyword == "TYPE":
+                type_lines.append(number)
+                types.append(comment.text)
+    return _Comments(metadata, type_lines, types, comment == Comment("EOF"))
+
+
+@lru_cache(maxsize=10_000)
+def _read_series(text: bytes, body_format: Format, metric_type: str) -> Labels:
+    labels = plain_series(text, metric_type)
+    if labels is not None:
+        return labels
+    cursor = Cursor(text)
+    labels = (read_text_series if body_format is Format.TEXT else read_openmetrics_series)(cursor, metric_type)
+    if not cursor.at_end():
+        raise cursor.error(f"expected a value after the metric, found {cursor.found()}")
+    return labels
+
+
 @lru_cache(maxsize=10_000)
 def _read_comment(line: bytes, body_format: Format) -> Comment | None:
     read = read_text_comment if body_format is Format.TEXT else read_openmetrics_comment
     return read(Cursor(line))
-
-
-class Template:
-    """The lines of a body without their values.
-
-    `line_count` lines, of which those numbered `sample_lines` int[N] have samples; `prefix_lengths` int[N] are the
-    bytes before the blanks of their values.
-    """
-
-    def __init__(self, skeleton: bytes, line_count: int, sample_lines: IntArray, prefix_lengths: IntArray) -> None:
-        self._skeleton = skeleton
-        self._line_count = line_count
-        self._sample_lines = sample_lines
-        self._prefix_lengths = prefix_lengths
-        self._in_value = np.arange(2 * len(sample_lines) + 1) & 1 == 1
-
-    def values(self, body: bytes) -> FloatArray | None:
-        """float64[N], the values of a body with just these lines, as `split` gives them; None for other bodies."""
-        if not body.endswith(b"\n"):
-            body += b"\n"
-        text = np.frombuffer(body, dtype=np.uint8)
-        line_ends = (text == _LINE_FEED).nonzero()[0]
-        if len(line_ends) != self._line_count:
-            return None
-        value_ends = line_ends.take(self._sample_lines)
-        # The end of the line before; line -1 wraps around to the last, which is no line before the first.
-        prefix_ends = line_ends.take(self._sample_lines - 1) + 1
-        prefix_ends[self._sample_lines == 0] = 0
-        prefix_ends += self._prefix_lengths
-        if (prefix_ends >= value_ends).any() or (text.take(prefix_ends) != _BLANK).any():
-            return None
-        is_value = self._in_value.repeat(_lengths(prefix_ends, value_ends, len(text)))
-        if text[~is_value].tobytes() != self._skeleton:
-            return None
-        values = read_values(text[is_value].tobytes())
-        return values if values is not None and len(values) == len(value_ends) else None
 
 
 def split(body: bytes, body_format: Format) -> Split | None:
@@ -178,58 +179,32 @@ def split(body: bytes, body_format: Format) -> Split | None:
     """
     if not body.endswith(b"\n"):
         body += b"\n"
-    text = np.frombuffer(body, dtype=np.uint8)
-    breaks = np.flatnonzero(text <= _BLANK)
-    line_breaks = np.flatnonzero(text[breaks] == _LINE_FEED)
+    body, exemplars = cut_exemplars(body, body_format)
+    text = as_bytes(body)
+    breaks = np.flatnonzero(text <= BLANK)
+    line_breaks = np.flatnonzero(text[breaks] == LINE_FEED)
     line_ends = breaks[line_breaks]
     line_starts = np.empty_like(line_ends)
     line_starts[0] = 0
     line_starts[1:] = line_ends[:-1] + 1
     first = text[line_starts]
-    is_sample = (first != _HASH) & (first != _LINE_FEED)
-    value_ends = line_ends[is_sample]
+    is_sample = (first != HASH) & (first != LINE_FEED)
     # The white space before a line's end; the wrap-around at the first line finds a line feed, which is refused too.
-    prefix_ends = breaks[line_breaks[is_sample] - 1]
-    if (text[prefix_ends] != _BLANK).any() or (first[is_sample] <= _BLANK).any():
+    last_breaks = line_breaks[is_sample] - 1
+    last_blanks = breaks[last_breaks]
+    if (text[last_blanks] != BLANK).any() or (first[is_sample] <= BLANK).any():
         return None
-
-    in_value = np.arange(2 * len(value_ends) + 1) & 1 == 1
-    is_value = in_value.repeat(_lengths(prefix_ends, value_ends, len(text)))
-    values = read_values(text[is_value].tobytes())
-    if values is None:
+    earlier = breaks[last_breaks - 1]
+    # What stands between the last two blanks is a value where it looks like one, to begin with in its last byte.
+    timed = (text[earlier] == BLANK) & (earlier + 1 < last_blanks) & is_number_byte(text[last_blanks - 1])
+    if timed.any():
+        numeric = np.cumsum(is_number_byte(text), dtype=np.int64)
+        timed &= numeric[last_blanks] - numeric[earlier] == last_blanks - earlier - 1
+    prefix_ends = np.where(timed, earlier, last_blanks)
+    own_times = timed if timed.any() else None
+    value_ends = line_ends[is_sample]
+    found = take_readings(body_format, text, prefix_ends, value_ends, own_times, last_blanks[timed])
+    readings = None if found is None else with_exemplars(found[1], exemplars, value_ends)
+    if found is None or readings is None:
         return None
-    return Split(body, body_format, line_starts, is_sample, prefix_ends, text[~is_value].tobytes(), values)
-
-
-def _lengths(prefix_ends: IntArray, value_ends: IntArray, end: int) -> IntArray:
-    """How many bytes are skeleton, value, skeleton, ..., skeleton."""
-    bounds = np.empty(2 * len(value_ends) + 2, dtype=np.intp)
-    bounds[0] = 0
-    bounds[1:-1:2] = prefix_ends
-    bounds[2:-1:2] = value_ends
-    bounds[-1] = end
-    return bounds[1:] - bounds[:-1]
-
-
-def read_values(text: bytes) -> FloatArray | None:
-    """The numbers in a text that has one blank before each; None where one of them is none.
-
-    A JSON reader does it four times as fast as anything else at hand, and rounds as exactly. It knows neither NaN (so
-    null stands in) nor the spellings that Go's grammar has on top of JSON's, and loses the sign of -0: these go
-    to `parse_float` one by one.
-    """
-    if text.translate(None, _NUMBER_BYTES):
-        return None
-    if b"-0 " not in text and not text.endswith(b"-0"):
-        try:
-            numbers = orjson.loads(b"[%b]" % text[1:].replace(b" ", b",").replace(b"NaN", b"null"))
-        except orjson.JSONDecodeError:
-            pass
-        else:
-            if len(numbers) != text.count(b" "):
-                return None  # A single blank with nothing behind it.
-            values = np.array(numbers, dtype=np.float64)
-            values[np.isnan(values)] = NORMAL_NAN
-            return values
-    slow = [parse_float(token) for token in text[1:].split(b" ")]
-    return None if None in slow else np.array(slow, dtype=np.float64)
+    return Split(body, body_format, line_starts, is_sample, prefix_ends, own_times, found[0], readings)

@@ -10,15 +10,24 @@ from exposition.text import parse_text
 
 
 class Format(enum.Enum):
-    """A text format. Values are the media types."""
+    """A format. Values are the media types."""
 
     TEXT = "text/plain"
     OPENMETRICS = "application/openmetrics-text"
+    PROTOBUF = "application/vnd.google.protobuf"
+
+
+def _parse_protobuf(body: bytes) -> Exposition:
+    # Needs numpy, which a host that only exposes does not have.
+    from exposition.protobuf import parse_protobuf
+
+    return parse_protobuf(body)
 
 
 _PARSERS: dict[Format, Callable[[bytes], Exposition]] = {
     Format.TEXT: parse_text,
     Format.OPENMETRICS: parse_openmetrics,
+    Format.PROTOBUF: _parse_protobuf,
 }
 
 
@@ -35,8 +44,9 @@ def choose_format(content_type: str, fallback: Format | None = None) -> Format:
     if fallback is not None:
         return fallback
     shown = f'Content-Type "{content_type}"' if content_type else "no Content-Type"
+    *others, last = (known.value for known in Format)
     raise UnsupportedFormatError(
-        f"the target sends {shown}: expected {' or '.join(known.value for known in Format)}, "
+        f"the target sends {shown}: expected {', '.join(others)} or {last}, "
         "or a fallback_scrape_protocol in the scrape config"
     )
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from common.labels import METRIC_NAME, Labels
-from exposition.errors import ExpositionError
+from exposition.errors import ExpositionError, TextError
 from exposition.model import Metadata
 
 NORMAL_NAN: Final[float] = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]
@@ -29,6 +29,11 @@ _METRIC_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 
 _DECIMAL = rb"[+-]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 _FLOAT = re.compile(rb"%b|[+-]?inf(?:inity)?|nan" % _DECIMAL, re.IGNORECASE)
+# What almost all series look like in both formats: bare names, and values that need no unescaping.
+_PLAIN_PAIRS = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*+)="([^"\\\n]*+)"')
+_PLAIN_SERIES = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*+="[^"\\\n]*+"(?:,|(?=\})))*+)\})?'
+)
 _SHOWN_BYTES = 40
 
 
@@ -91,7 +96,7 @@ class Cursor:
         offset = self.position if position is None else position
         line_start = self.body.rfind(b"\n", 0, offset) + 1
         column = len(self.body[line_start:offset].decode("utf-8", "replace")) + 1
-        return ExpositionError(reason, self.body.count(b"\n", 0, offset) + 1, column)
+        return TextError(reason, self.body.count(b"\n", 0, offset) + 1, column)
 
     def found(self, position: int | None = None) -> str:
         """What stands at a position, for the end of an error message."""
@@ -102,6 +107,26 @@ class Cursor:
             return "the end of the line"
         rest = self.body[offset : offset + _SHOWN_BYTES].split(b"\n", 1)[0]
         return f"`{rest.decode('utf-8', 'replace')}`"
+
+
+def plain_series(text: bytes, metric_type: str) -> Labels | None:
+    """What `read_series` makes of a text that is a series alone, if it is one of those that need no second look."""
+    try:
+        match = _PLAIN_SERIES.fullmatch(text.decode())
+    except UnicodeDecodeError:
+        return None
+    if match is None:
+        return None
+    name, inside = match.group(1, 2)
+    pairs = _PLAIN_PAIRS.findall(inside) if inside else []
+    bound = _FLOAT_LABELS.get(metric_type)
+    if bound is not None:
+        pairs = [(key, _normal_float(value) if key == bound else value) for key, value in pairs]
+    pairs.append((METRIC_NAME, name))
+    if len(dict(pairs)) < len(pairs):
+        return None
+    pairs.sort()
+    return Labels(pairs) if all(value for _, value in pairs) else Labels.of(pairs)
 
 
 def read_series(cursor: Cursor, dialect: Dialect, metric_type: str) -> Labels:
@@ -259,8 +284,11 @@ _FLOAT_LABELS = {"histogram": "le", "summary": "quantile"}
 
 def _normal_float(text: str) -> str:
     value = parse_float(text.encode())
-    if value is None:
-        return text
+    return text if value is None else bound_text(value)
+
+
+def bound_text(value: float) -> str:
+    """How Prometheus spells a bucket's bound or a quantile."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

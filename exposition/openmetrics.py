@@ -3,7 +3,8 @@
 One blank stands where the format has white space, and nowhere else; the only comments are HELP, TYPE, UNIT and the
 closing EOF. Like Prometheus's parser this one does not ask for the suffixes, groupings and orders that the standard
 prescribes for samples of a family: of these rules only the one that a unit ends the family's name is enforced.
-`_created` samples are samples like others.
+`_created` samples are samples like others. It differs on purpose in the label values of exemplars: escapes are resolved
+there too, which Prometheus 3.5 does not do.
 """
 
 import math
@@ -90,19 +91,32 @@ def read_openmetrics_series(cursor: Cursor, metric_type: str) -> Labels:
 def _read_sample(cursor: Cursor, metric_type: str) -> Sample:
     labels = read_openmetrics_series(cursor, metric_type)
     value = _read_value(cursor, "the metric")
-    exemplar = None
+    exemplar = _read_exemplar(cursor)
     time_ms = None
-    has_exemplar = cursor.take(_EXEMPLAR)
-    if not has_exemplar:
+    if exemplar is None:
         time_ms = _read_time_ms(cursor)
-        has_exemplar = cursor.take(_EXEMPLAR) if time_ms is not None else None
-    if has_exemplar:
-        exemplar_labels = read_exemplar_labels(cursor, OPENMETRICS_DIALECT)
-        exemplar_value = _read_value(cursor, "the exemplar's labels")
-        exemplar = Exemplar(exemplar_labels, exemplar_value, _read_time_ms(cursor))
+        exemplar = _read_exemplar(cursor) if time_ms is not None else None
     if not cursor.take(_LINE_END):
         raise cursor.error(NO_EOF if cursor.at_end() else f"expected the end of the line, found {cursor.found()}")
     return Sample(labels, value, time_ms, exemplar)
+
+
+def read_exemplar(text: bytes) -> Exemplar | None:
+    """What stands between a sample's value or time and the end of its line, None where that is no exemplar.
+
+    Raises ExpositionError.
+    """
+    cursor = Cursor(text)
+    exemplar = _read_exemplar(cursor)
+    return exemplar if cursor.at_end() else None
+
+
+def _read_exemplar(cursor: Cursor) -> Exemplar | None:
+    if not cursor.take(_EXEMPLAR):
+        return None
+    labels = read_exemplar_labels(cursor, OPENMETRICS_DIALECT)
+    value = _read_value(cursor, "the exemplar's labels")
+    return Exemplar(labels, value, _read_time_ms(cursor))
 
 
 def _read_value(cursor: Cursor, after: str) -> float:

@@ -14,6 +14,7 @@ import typer
 
 from common.errors import FleetwatchError
 from common.logs import set_up_logging
+from fleetwatch.db_cli import db_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 check_app = typer.Typer(no_args_is_help=True, help="Check files before they are used.")
 app.add_typer(check_app, name="check")
+app.add_typer(db_app, name="db")
 
 ConfigFile = Annotated[
     Path | None,
@@ -34,6 +36,12 @@ ListenAddress = Annotated[
 ]
 WebConfigFile = Annotated[
     str, typer.Option("--web.config.file", metavar="FILE", help="File that sets up TLS and authentication.")
+]
+ExternalURL = Annotated[
+    str, typer.Option("--web.external-url", metavar="URL", help="Where others reach this server; links lead there.")
+]
+EnableAdminApi = Annotated[
+    bool, typer.Option("--web.enable-admin-api", help="Let the API delete series and make snapshots.")
 ]
 StoragePath = Annotated[
     str | None,
@@ -60,6 +68,8 @@ def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
         config_file: ConfigFile = None,
         listen_address: ListenAddress = DEFAULT_LISTEN_ADDRESS,
         web_config_file: WebConfigFile = "",
+        external_url: ExternalURL = "",
+        enable_admin_api: EnableAdminApi = False,
         storage_path: StoragePath = None,
         log_level: LogLevel = "info",
         log_format: LogFormat = "logfmt",
@@ -67,7 +77,7 @@ def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
         from fleetwatch.process import Flags, Parts, run_process
 
         _log(log_level, log_format)
-        flags = Flags(config_file, listen_address, web_config_file, storage_path)
+        flags = Flags(config_file, listen_address, web_config_file, storage_path, external_url, enable_admin_api)
         run_process(Parts(scraper=scrape, exporter=export), flags)
 
     app.command(name, help=what)(start)

@@ -1,6 +1,6 @@
 """The config file: a prometheus.yml plus Fleetwatch's own sections.
 
-    storage: {path, retention}       the store (`tsdb` and `exemplars` of Prometheus are accepted)
+    storage: {path, retention, ...}  the store, see fleetwatch.storage_config
     exporter: {listen_address}       `fleetwatch run` serves this host's metrics there
 
 Paths in a file are relative to it. Without a file, the default config of the package is used, with the address
@@ -15,21 +15,20 @@ from pathlib import Path
 
 import msgspec
 
-from common.yamlfile import ConfigError, Duration, Problem, loads, read_text
+from common.yamlfile import ConfigError, Problem, loads, read_text
 from fleetwatch.config_sections import (
     AlertingConfig,
-    ExemplarsConfig,
     OTLPConfig,
     RemoteReadConfig,
     RemoteWriteConfig,
     RuntimeConfig,
     TracingConfig,
-    TSDBConfig,
     name_problems,
 )
 from fleetwatch.config_shown import shown
 from fleetwatch.errors import StartError
 from fleetwatch.listen import shown_address, split_address
+from fleetwatch.storage_config import StorageConfig
 from scraper.config import ScrapeConfig, ScrapeSettings
 from scraper.config_checks import check as check_scraping
 from scraper.config_checks import ignored_keys as ignored_scrape_keys
@@ -40,16 +39,6 @@ from scraper.external_labels import expand
 
 _SHIPPED_LISTEN_ADDRESS = "localhost:9090"
 _IGNORED_SECTIONS = ("rule_files", "alerting", "remote_write", "remote_read", "tracing", "otlp", "runtime")
-
-
-class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`storage`: where samples and logs are kept, and for how long."""
-
-    path: str = "data"
-    retention: Duration = Duration(15 * 24 * 3600 * 1000)
-    # Known to Prometheus, not acted on.
-    tsdb: TSDBConfig | None = None
-    exemplars: ExemplarsConfig | None = None
 
 
 class ExporterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,15 +127,14 @@ def _loaded(text: str, name: str, directory: Path, references: bool = False) -> 
 def ignored_keys(config: Config) -> list[str]:
     """Key paths of what Prometheus knows, and the file gives, but Fleetwatch does not act on."""
     found = [section for section in _IGNORED_SECTIONS if getattr(config, section)]
-    found += [f"storage.{key}" for key in ("tsdb", "exemplars") if getattr(config.storage, key) is not None]
+    found += ["storage.tsdb"] if config.storage.tsdb is not None else []
     return found + ignored_scrape_keys(config)
 
 
 def _problems(config: Config) -> Iterator[Problem]:
     yield from check_scraping(config)
     yield from _problems_of_ignored_sections(config)
-    if config.storage.retention <= 0:
-        yield Problem("storage.retention", "must be longer than 0")
+    yield from config.storage.problems()
     if config.exporter is not None:
         try:
             split_address(config.exporter.listen_address)

@@ -10,16 +10,11 @@ import msgspec
 
 from common.yamlfile import Duration, Problem
 from scraper.discovery_config import DiscoveryConfig, discovery_problems
-from scraper.http_config import HTTPConfig, TLSConfig, http_problems
+from scraper.http_config import RESERVED_HEADERS, HTTPConfig, TLSConfig, http_problems
 from scraper.http_url import url_problem
 from scraper.relabel import RelabelConfig, relabel_problems
 
-_RESERVED_HEADERS = frozenset(
-    ("authorization", "host", "content-encoding", "content-length", "content-type", "user-agent", "connection",
-     "keep-alive", "proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding",
-     "x-prometheus-remote-write-version", "x-prometheus-remote-read-version", "x-amz-date", "x-amz-security-token",
-     "x-amz-content-sha256")
-)  # fmt: skip
+_REMOTE_WRITE_RESERVED_HEADERS = RESERVED_HEADERS - {"x-prometheus-scrape-timeout-seconds"}
 
 
 class SigV4Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -236,7 +231,7 @@ def name_problems(configs: Iterable[_Named], key: str) -> Iterator[Problem]:
 
 def _header_problems(headers: dict[str, str], path: str) -> Iterator[Problem]:
     for name in headers:
-        if name.lower() in _RESERVED_HEADERS:
+        if name.lower() in _REMOTE_WRITE_RESERVED_HEADERS:
             yield Problem(f"{path}.headers.{name}", "this header is not free to be set")
 
 

@@ -6,6 +6,7 @@ goes the other way. SIGTERM and SIGINT stop, SIGHUP reloads the config file.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
@@ -30,10 +31,16 @@ from scraper.manager import ScrapeManager
 from server.app import create_app, make_runner
 from server.deps import BuildInfo, ConfigStatus, Dependencies
 from tsdb import Store, open_store
+from tsdb.embedded.disk_watch import DiskThresholds
+from tsdb.limits import SeriesLimits
 
 log = logging.getLogger(__name__)
 
 MAINTENANCE_INTERVAL_S = 30
+
+# Of the garbage collector: a full collection walks everything that the store holds, with the event loop stopped. What
+# scrapes and queries leave is freed by counting references; cycles are few.
+_GC_THRESHOLDS = (50_000, 20, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Flags:
     listen_address: str
     web_config_file: str
     storage_path: str | None
+    external_url: str = ""
+    enable_admin_api: bool = False
 
 
 class Process:
@@ -63,6 +72,8 @@ class Process:
         self._listen_address = flags.listen_address
         self._web_config_file = flags.web_config_file
         self._storage_path = flags.storage_path
+        self._external_url = flags.external_url.rstrip("/")
+        self._enable_admin_api = flags.enable_admin_api
         self._loaded = self._load()
         self._registry = CollectorRegistry()
         self._manager: ScrapeManager | None = None
@@ -84,6 +95,7 @@ class Process:
         async with contextlib.AsyncExitStack() as stack:
             web_config = load_web_config(self._web_config_file)
             store = await self._open_store(stack)
+            gc.set_threshold(*_GC_THRESHOLDS)
             if self._parts.exporter and (own := self._loaded.config.exporter) is not None:
                 exporter = web.AppRunner(create_exporter_app(), access_log=None)
                 await serve(stack, exporter, [own.listen_address], "exporter.listen_address")
@@ -129,7 +141,22 @@ class Process:
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         storage = self._loaded.config.storage
         path = str(self._data_directory())
-        store = await asyncio.to_thread(open_store, path, retention_ms=storage.retention)
+        limits = SeriesLimits(storage.limits.series, storage.limits.series_per_target)
+        rollups, disk = storage.rollups, storage.embedded.disk
+        store = await asyncio.to_thread(
+            open_store,
+            path,
+            retention_ms=storage.retention_ms,
+            retention_bytes=storage.retention_size or None,
+            retention_classes=storage.retention_classes,
+            durability=storage.embedded.durability,
+            limits=limits,
+            max_exemplars=storage.exemplars.max_exemplars,
+            cache_bytes=storage.embedded.cache,
+            disk=DiskThresholds(disk.warn, disk.drop, disk.refuse),
+            rollup_after_ms=None if rollups is None else rollups.after,
+            rollup_keep_ms=None if rollups is None else rollups.keep,
+        )
         stack.push_async_callback(asyncio.to_thread, store.close)
         log.info("store opened", extra={"path": path} | {key: int(value) for key, value in store.stats().items()})
         return store
@@ -156,7 +183,9 @@ class Process:
             targets=self._manager,
             reload=self.reload,
             config_status=self._config_status,
-            retention=format_duration(config.storage.retention),
+            external_url=self._external_url,
+            enable_admin_api=self._enable_admin_api,
+            retention=format_duration(config.storage.retention_ms),
         )
 
     def _config_status(self) -> ConfigStatus:

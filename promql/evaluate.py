@@ -13,7 +13,7 @@ from promql.aggregations import aggregate
 from promql.annotations import Annotations
 from promql.binary import evaluate_binary, evaluate_scalar_binary
 from promql.errors import ExecutionError, QueryCanceledError, QueryTimeoutError, TooManySamplesError
-from promql.functions.calls import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
+from promql.functions.calls import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS, RangeFunction, inform_of_names
 from promql.nodes import (
     Aggregation,
     Binary,
@@ -27,10 +27,12 @@ from promql.nodes import (
     VectorSelector,
     is_step_invariant,
 )
+from promql.rollups import reduce_rollups
 from promql.selection import Selection, Times
 from promql.vector import Grid, StepVector, merge_same_labels
 from promql.windows import Samples, Windows, make_windows, reduce_windows
 from tsdb.model import BoolArray, FloatArray, Frame, is_stale
+from tsdb.rollups import Column, RollupFrame
 
 
 class Limits:
@@ -78,6 +80,8 @@ class Evaluation:
         match node:
             case VectorSelector():
                 return self._latest(node, grid, _latest_value)
+            case Call() if (rollups := self._selection.rollups(node)) is not None:
+                return self._reduced(node, rollups, grid)
             case Call() if node.name in VECTOR_FUNCTIONS:
                 return VECTOR_FUNCTIONS[node.name](self, node, grid)
             case Call():
@@ -128,6 +132,19 @@ class Evaluation:
         self._check(grid, sum(len(part.labels) for part in samples))
         return make_windows(samples, looked_at.times_ms, node.range_ms)
 
+    def _reduced(self, node: Call, rollups: list[RollupFrame], grid: Grid) -> StepVector:
+        """A function of a range vector, from roll-ups."""
+        (argument,) = node.args
+        if not isinstance(argument, MatrixSelector):
+            raise ExecutionError(f"expected a range vector, got {type(argument).__name__}")
+        looked_at = self._times.evaluated(grid, argument.selector.at, argument.selector.offset_ms)
+        self._check(grid, sum(len(part.labels) for part in rollups))
+        result = reduce_rollups(node, rollups, looked_at, argument.range_ms)
+        function = VECTOR_FUNCTIONS[node.name]
+        if isinstance(function, RangeFunction) and function.counter:
+            inform_of_names(result, self.annotations, node)
+        return result
+
     def _subquery(self, node: Subquery, grid: Grid) -> list[Samples]:
         inner = self._times.subquery_grid(node, grid)
         if inner.count == 0:
@@ -149,7 +166,11 @@ class Evaluation:
     ) -> StepVector:
         """Something of the latest sample within the lookback; staleness markers are no samples but end a series."""
         looked_at = self._times.evaluated(grid, node.at, node.offset_ms)
-        frames = self._frames(node, self._times.lookback_ms, looked_at)
+        rollups = self._selection.rollups(node)
+        if rollups is not None:
+            frames = [rollup.frame(Column.LATEST) for rollup in rollups]
+        else:
+            frames = self._frames(node, self._times.lookback_ms, looked_at)
         self._check(grid, sum(len(frame.labels) for frame in frames))
         samples = [_samples(frame, frame.present) for frame in frames]
         windows = make_windows(samples, looked_at.times_ms, self._times.lookback_ms)

@@ -1,11 +1,11 @@
 """Which samples a query needs: each selector is fetched once, over the time its windows cover.
 
 The same selector at several places of a query is one fetch where its times meet; far apart (`x - x offset 1w`) they
-are two, so that the week between is not read.
+are two, so that the week between is not read. Where roll-ups serve, they are fetched instead, for each place by itself.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.matchers import Matcher
 from promql.nodes import (
@@ -20,8 +20,10 @@ from promql.nodes import (
     VectorSelector,
     is_step_invariant,
 )
+from promql.rollups import select_rollups
 from promql.vector import Grid
 from tsdb.model import Frame
+from tsdb.rollups import RollupFrame
 from tsdb.store import Queryable
 
 
@@ -56,23 +58,47 @@ class _Fetch:
     end_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a node, a selector or the call of a function, reads of a selector: windows of a length at some times."""
+
+    reader: Node
+    selector: VectorSelector
+    range_ms: int
+    grid: Grid
+
+
 class Selection:
     """The frames of every selector of an expression."""
 
     def __init__(self, store: Queryable, node: Node, times: Times) -> None:
         self._frames: dict[tuple[Matcher, ...], list[tuple[_Fetch, list[Frame]]]] = {}
-        needs: dict[tuple[Matcher, ...], list[_Fetch]] = {}
-        for matchers, need in _needs(node, times.query, times):
-            needs.setdefault(matchers, []).append(need)
-        for matchers, fetches in needs.items():
+        self._rollups: dict[Node, list[RollupFrame]] = {}
+        by_matchers: dict[tuple[Matcher, ...], list[_Fetch]] = {}
+        for need in _needs(node, times.query, times):
+            matchers = need.selector.matchers
+            rollups = select_rollups(store, need.reader, matchers, need.grid, need.range_ms)
+            if rollups is not None:
+                self._rollups[need.reader] = rollups
+            else:
+                fetch = _Fetch(need.grid.start_ms - need.range_ms + 1, need.grid.end_ms)
+                by_matchers.setdefault(matchers, []).append(fetch)
+        for matchers, fetches in by_matchers.items():
             self._frames[matchers] = [
                 (fetch, store.select(matchers, fetch.start_ms, fetch.end_ms)) for fetch in _merged(fetches)
             ]
 
     @property
     def samples(self) -> int:
-        """How many samples were fetched, gaps included."""
-        return sum(frame.values.size for fetches in self._frames.values() for _, frames in fetches for frame in frames)
+        """How many samples were fetched, gaps included; a bucket of a roll-up counts as one."""
+        fetches = [frames for fetched in self._frames.values() for _, frames in fetched]
+        samples = sum(frame.values.size for frames in fetches for frame in frames)
+        rollups = [rollup for fetched in self._rollups.values() for rollup in fetched]
+        return samples + sum(len(rollup.labels) * len(rollup.ends_ms) for rollup in rollups)
+
+    def rollups(self, reader: Node) -> list[RollupFrame] | None:
+        """The roll-ups fetched for a selector or the call of a function; None where it reads samples."""
+        return self._rollups.get(reader)
 
     def frames(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Frame]:
         """The frames fetched for a selector; they hold at least the samples from start to end."""
@@ -92,22 +118,21 @@ def _merged(fetches: list[_Fetch]) -> list[_Fetch]:
     return merged
 
 
-def _needs(node: Node, grid: Grid, times: Times) -> Iterator[tuple[tuple[Matcher, ...], _Fetch]]:
-    """Each selector's matchers with the time it covers; evaluation goes over the same grids."""
+def _needs(node: Node, grid: Grid, times: Times) -> Iterator[_Need]:
+    """What each selector is needed for; evaluation goes over the same grids."""
     if grid.count == 0:
         return
     if grid.count > 1 and is_step_invariant(node):
         grid = grid.first_step()
     match node:
         case VectorSelector():
-            yield node.matchers, _window(node, times.lookback_ms, grid, times)
+            yield _need(node, node, times.lookback_ms, grid, times)
         case MatrixSelector():
-            yield node.selector.matchers, _window(node.selector, node.range_ms, grid, times)
+            yield _need(node, node.selector, node.range_ms, grid, times)
         case Subquery():
             yield from _needs(node.expr, times.subquery_grid(node, grid), times)
         case Call():
-            for arg in node.args:
-                yield from _needs(arg, grid, times)
+            yield from _needs_of_call(node, grid, times)
         case Aggregation():
             yield from _needs(node.expr, grid, times)
             if node.param is not None:
@@ -119,6 +144,13 @@ def _needs(node: Node, grid: Grid, times: Times) -> Iterator[tuple[tuple[Matcher
             yield from _needs(node.rhs, grid, times)
 
 
-def _window(selector: VectorSelector, range_ms: int, grid: Grid, times: Times) -> _Fetch:
-    looked_at = times.evaluated(grid, selector.at, selector.offset_ms)
-    return _Fetch(looked_at.start_ms - range_ms + 1, looked_at.end_ms)
+def _needs_of_call(call: Call, grid: Grid, times: Times) -> Iterator[_Need]:
+    for arg in call.args:
+        # These calls look at samples themselves, all others at vectors of the latest ones.
+        reads_samples = isinstance(arg, MatrixSelector) or call.name == "timestamp"
+        for need in _needs(arg, grid, times):
+            yield replace(need, reader=call) if reads_samples and need.reader is arg else need
+
+
+def _need(reader: Node, selector: VectorSelector, range_ms: int, grid: Grid, times: Times) -> _Need:
+    return _Need(reader, selector, range_ms, times.evaluated(grid, selector.at, selector.offset_ms))

@@ -1,21 +1,23 @@
 """Fetching a target's body over HTTP, as Prometheus asks for it.
 
-A `JobClient` has what is particular to a job: headers, TLS, limits. Plain HTTP goes over a connection that the target
-keeps for itself (scraper.http_connection), all else through the session that all jobs share (scraper.http_client).
+A `JobClient` has what is particular to a job: headers, TLS, limits. A target keeps a connection for itself
+(scraper.http_connection); what needs a proxy or redirects goes through the session that all jobs share
+(scraper.http_client).
 """
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from yarl import URL
 
-from exposition.formats import Format
 from scraper.config import EscapingScheme, ScrapeConfig, ScrapeProtocol
-from scraper.errors import BodyTooLargeError, RequestError, ScrapeError, ScrapeLimitError
+from scraper.errors import BodyTooLargeError, BrokenBodyError, RequestError, ScrapeError, ScrapeLimitError
 from scraper.http_body import decompress
 from scraper.http_client import (
     REDIRECTS,
@@ -25,9 +27,9 @@ from scraper.http_client import (
     open_session,
     parsed_url,
     request_error,
-    timeout_text,
 )
 from scraper.http_connection import PlainClient
+from scraper.http_reasons import TIMEOUT
 from scraper.http_secrets import Headers
 from scraper.target import Target
 
@@ -45,7 +47,6 @@ _MEDIA_TYPES: dict[ScrapeProtocol, str] = {
     "PrometheusText1.0.0": "text/plain;version=1.0.0",
     "PrometheusText0.0.4": "text/plain;version=0.0.4",
 }
-_READABLE = frozenset(format_.value for format_ in Format)
 _WITH_ESCAPING = ("OpenMetricsText1.0.0", "PrometheusText1.0.0")
 # Prometheus counts its five protocols plus one down, so the first always has 0.6.
 _FIRST_WEIGHT = 6
@@ -59,19 +60,13 @@ class Response:
     content_type: str
 
 
-def accept_header(
-    protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme, readable: frozenset[str] = _READABLE
-) -> str:
-    """The Accept header with Prometheus's quality values (prometheus scrape acceptHeader).
-
-    `readable` are the media types that there is a reader for; no other is asked for.
-    """
+def accept_header(protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme) -> str:
+    """The Accept header with Prometheus's quality values (prometheus scrape acceptHeader)."""
     accepted = []
     weight = _FIRST_WEIGHT
     for protocol in protocols:
-        if _MEDIA_TYPES[protocol].partition(";")[0] in readable:
-            suffix = f";escaping={escaping}" if protocol in _WITH_ESCAPING else ""
-            accepted.append(f"{_MEDIA_TYPES[protocol]}{suffix};q=0.{weight}")
+        suffix = f";escaping={escaping}" if protocol in _WITH_ESCAPING else ""
+        accepted.append(f"{_MEDIA_TYPES[protocol]}{suffix};q=0.{weight}")
         weight -= 1
     return ",".join([*accepted, f"*/*;q=0.{weight}"])
 
@@ -81,21 +76,24 @@ class JobClient:
 
     def __init__(self, session: aiohttp.ClientSession, job: ScrapeConfig, directory: Path) -> None:
         self.http = HTTPClient(job, directory, session=session)
-        self.limit_bytes: int = job.body_size_limit or MAX_BODY_BYTES
+        # A body as large as its limit is over it, as in Prometheus.
+        self.limit_bytes: int = job.body_size_limit - 1 if job.body_size_limit else MAX_BODY_BYTES
+        self.has_limit = job.body_size_limit > 0
         self.headers = {
             "User-Agent": USER_AGENT,
             "Accept": accept_header(job.scrape_protocols or (), job.metric_name_escaping_scheme),
             "Accept-Encoding": "gzip" if job.enable_compression else "identity",
         }
-        self._has_tokens = job.oauth2 is not None
 
     def plain_client(self, url: URL) -> PlainClient | None:
-        """A client for a target that needs no more than plain HTTP, None for any other."""
-        direct = url.scheme == "http" and url.user is None and url.password is None
+        """A client for a target that needs no more than a connection, None for any other."""
+        direct = url.user is None and url.password is None and self.http.proxies.proxy_for(url) is None
         # Anything else in a URL is for aiohttp to refuse.
-        if not direct or self._has_tokens or self.http.proxies.proxy_for(url) or not _SOUND_URL.fullmatch(str(url)):
+        if not direct or not _SOUND_URL.fullmatch(str(url)):
             return None
-        return PlainClient(url.host or "", url.port or 80, self.limit_bytes)
+        host = url.host or ""
+        port = url.explicit_port if url.explicit_port is not None else (443 if url.scheme == "https" else 80)
+        return PlainClient(host, port, self.http.server_name or host.rstrip("."), self.limit_bytes)
 
 
 class TargetClient:
@@ -114,18 +112,18 @@ class TargetClient:
 
     async def fetch(self) -> Response:
         """One GET within the target's timeout. Raises ScrapeError."""
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
             if self._url is None:
                 self._url = parsed_url(self._target.url)
                 self._plain = self._client.plain_client(self._url)
             if self._plain is not None:
-                return await self._get_plain(self._plain, self._url)
-            async with asyncio.timeout(self._timeout_s):
-                return await self._get(self._url)
+                return await self._get_plain(self._plain, self._url, deadline_s)
+            return await self._get(self._url, deadline_s)
         except TimeoutError as error:
-            raise ScrapeError(self._failed(timeout_text(self._timeout_s))) from error
+            raise ScrapeError(self._failed(TIMEOUT)) from error
         except BodyTooLargeError as error:
-            raise ScrapeLimitError(str(error)) from error
+            raise ScrapeLimitError("body size limit exceeded" if self._client.has_limit else str(error)) from error
         except RequestError as error:
             raise ScrapeError(str(error)) from error
 
@@ -134,35 +132,46 @@ class TargetClient:
         if self._plain is not None:
             self._plain.close()
 
-    async def _get_plain(self, plain: PlainClient, url: URL) -> Response:
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+    async def _get_plain(self, plain: PlainClient, url: URL, deadline_s: float) -> Response:
         try:
-            own = await self._client.http.own_headers.current()
-            if own is not self._own_headers:
-                self._own_headers = own
-                self._request = request_bytes(url, merged_headers(self._headers, own))
-            message, body = await plain.exchange(self._request, deadline_s)
-        except BodyTooLargeError:
+            tls = await self._prepare(url, deadline_s)
+            message, body = await plain.exchange(self._request, deadline_s, tls)
+        except (BodyTooLargeError, BrokenBodyError):
             raise
         except RequestError as error:
             raise RequestError(self._failed(str(error))) from error
         if message.code in REDIRECTS and self._client.http.follow_redirects:
             self._plain = None  # from now on: what is redirected once is so always
             plain.close()
-            async with asyncio.timeout_at(deadline_s):
-                return await self._get(url)
+            return await self._get(url, deadline_s)
         if message.code != 200:
             raise _status_error(message.code, message.reason)
         if (encoding := message.headers.get("Content-Encoding", "")) == "gzip":
             body = await decompress(body, encoding, self._client.limit_bytes)
         return Response(body, message.headers.get("Content-Type", ""))
 
-    async def _get(self, url: URL) -> Response:
-        stream = await self._client.http.send("GET", url, self._headers)
+    async def _prepare(self, url: URL, deadline_s: float) -> ssl.SSLContext | None:
+        """Have the request with the headers of the moment, and give the TLS context of the moment."""
+        http, secure = self._client.http, url.scheme == "https"
+        may_wait = http.own_headers.may_wait or (secure and http.tls.may_wait)
+        async with asyncio.timeout_at(deadline_s) if may_wait else nullcontext():
+            own = await http.own_headers.current()
+            tls = await http.tls.current() if secure else None
+        if own is not self._own_headers:
+            self._own_headers = own
+            self._request = request_bytes(url, merged_headers(self._headers, own))
+        return tls
+
+    async def _get(self, url: URL, deadline_s: float) -> Response:
+        async with asyncio.timeout_at(deadline_s):
+            stream = await self._client.http.send("GET", url, self._headers)
         try:
             if stream.status != 200:
                 raise _status_error(stream.status, stream.reason)
-            return Response(await stream.read(self._client.limit_bytes), stream.content_type)
+            async with asyncio.timeout_at(deadline_s):
+                return Response(await stream.read(self._client.limit_bytes), stream.content_type)
+        except TimeoutError as error:
+            raise BrokenBodyError(TIMEOUT) from error
         finally:
             stream.release()
 

@@ -66,8 +66,6 @@ def ignored_keys(settings: ScrapeSettings) -> list[str]:
         path = f"scrape_configs[{index}]"
         found += [f"{path}.{key}" for key in _IGNORED_JOB_KEYS if getattr(job, key)]
         found += [f"{path}.{key}" for key in unread_discovery(job)]
-        if "PrometheusProto" in (job.scrape_protocols or ()):
-            found.append(f"{path}.scrape_protocols: PrometheusProto")
     return found
 
 

@@ -11,7 +11,7 @@ from scraper.config import GlobalConfig, ScrapeConfig, resolve
 from scraper.config_files import matching_files
 from scraper.discovery.file import read_groups
 from scraper.discovery.static import StaticConfig
-from scraper.http_config import http_file_problems
+from scraper.http_config import HTTPConfig, http_file_problems
 from scraper.relabel import compile_rules
 from scraper.target import populate
 
@@ -21,6 +21,9 @@ def reference_problems(jobs: Iterable[ScrapeConfig], defaults: GlobalConfig, dir
     for index, job in enumerate(jobs):
         path = f"scrape_configs[{index}]"
         yield from http_file_problems(job, directory, path)
+        for number, kubernetes in enumerate(job.kubernetes_sd_configs):
+            tls = HTTPConfig(tls_config=kubernetes.tls_config)
+            yield from http_file_problems(tls, directory, f"{path}.kubernetes_sd_configs[{number}]")
         resolved = resolve(job, defaults)
         for reason in _target_problems(job.static_configs, resolved):
             yield Problem(f"{path}.static_configs", reason)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.yamlfile import Problem
+from scraper.discovery.azure import AzureSDConfig
 from scraper.discovery.consul import ConsulSDConfig
 from scraper.discovery.digitalocean import DigitalOceanSDConfig
 from scraper.discovery.dns import DNSSDConfig
@@ -19,11 +20,21 @@ from scraper.discovery.eureka import EurekaSDConfig
 from scraper.discovery.file import FileSDConfig
 from scraper.discovery.hetzner import HetznerSDConfig
 from scraper.discovery.http import HTTPSDConfig
+from scraper.discovery.ionos import IONOSSDConfig
+from scraper.discovery.kubernetes.config import KubernetesSDConfig
+from scraper.discovery.kuma import KumaSDConfig
 from scraper.discovery.lightsail import LightsailSDConfig
 from scraper.discovery.linode import LinodeSDConfig
+from scraper.discovery.marathon import MarathonSDConfig
 from scraper.discovery.nomad import NomadSDConfig
+from scraper.discovery.openstack import OpenStackSDConfig
+from scraper.discovery.ovhcloud import OVHcloudSDConfig
 from scraper.discovery.puppetdb import PuppetDBSDConfig
+from scraper.discovery.scaleway import ScalewaySDConfig
+from scraper.discovery.stackit import StackitSDConfig
 from scraper.discovery.static import StaticConfig
+from scraper.discovery.triton import TritonSDConfig
+from scraper.discovery.uyuni import UyuniSDConfig
 from scraper.discovery.vultr import VultrSDConfig
 from scraper.http_config import HTTPConfig
 
@@ -36,6 +47,7 @@ class DiscoveryConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_on
 
     static_configs: tuple[StaticConfig, ...] = ()
     file_sd_configs: tuple[FileSDConfig, ...] = ()
+    azure_sd_configs: tuple[AzureSDConfig, ...] = ()
     consul_sd_configs: tuple[ConsulSDConfig, ...] = ()
     digitalocean_sd_configs: tuple[DigitalOceanSDConfig, ...] = ()
     dns_sd_configs: tuple[DNSSDConfig, ...] = ()
@@ -45,26 +57,25 @@ class DiscoveryConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_on
     eureka_sd_configs: tuple[EurekaSDConfig, ...] = ()
     hetzner_sd_configs: tuple[HetznerSDConfig, ...] = ()
     http_sd_configs: tuple[HTTPSDConfig, ...] = ()
+    ionos_sd_configs: tuple[IONOSSDConfig, ...] = ()
+    kubernetes_sd_configs: tuple[KubernetesSDConfig, ...] = ()
+    kuma_sd_configs: tuple[KumaSDConfig, ...] = ()
     lightsail_sd_configs: tuple[LightsailSDConfig, ...] = ()
     linode_sd_configs: tuple[LinodeSDConfig, ...] = ()
+    marathon_sd_configs: tuple[MarathonSDConfig, ...] = ()
     nomad_sd_configs: tuple[NomadSDConfig, ...] = ()
+    openstack_sd_configs: tuple[OpenStackSDConfig, ...] = ()
+    ovhcloud_sd_configs: tuple[OVHcloudSDConfig, ...] = ()
     puppetdb_sd_configs: tuple[PuppetDBSDConfig, ...] = ()
+    scaleway_sd_configs: tuple[ScalewaySDConfig, ...] = ()
+    stackit_sd_configs: tuple[StackitSDConfig, ...] = ()
+    triton_sd_configs: tuple[TritonSDConfig, ...] = ()
+    uyuni_sd_configs: tuple[UyuniSDConfig, ...] = ()
     vultr_sd_configs: tuple[VultrSDConfig, ...] = ()
     # Known to Prometheus, not acted on.
-    azure_sd_configs: Unread = ()
     gce_sd_configs: Unread = ()
-    ionos_sd_configs: Unread = ()
-    kubernetes_sd_configs: Unread = ()
-    kuma_sd_configs: Unread = ()
-    marathon_sd_configs: Unread = ()
     nerve_sd_configs: Unread = ()
-    openstack_sd_configs: Unread = ()
-    ovhcloud_sd_configs: Unread = ()
-    scaleway_sd_configs: Unread = ()
     serverset_sd_configs: Unread = ()
-    stackit_sd_configs: Unread = ()
-    triton_sd_configs: Unread = ()
-    uyuni_sd_configs: Unread = ()
 
 
 _SD_KEYS = tuple(key for key in DiscoveryConfig.__struct_fields__ if key.endswith("_sd_configs"))

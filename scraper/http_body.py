@@ -7,7 +7,8 @@ from typing import cast
 from isal import isal_zlib
 from multidict import CIMultiDictProxy
 
-from scraper.errors import BodyTooLargeError, RequestError
+from scraper.errors import BodyTooLargeError, BrokenBodyError
+from scraper.http_reasons import CLOSED, CUT_OFF
 
 _GZIP_WINDOW_BITS = 31
 # The package's type information has the class as an instance.
@@ -29,7 +30,7 @@ class HTTPResponse:
 async def decompress(body: bytes, content_encoding: str, limit_bytes: int) -> bytes:
     """The body as it was before its Content-Encoding; only gzip is known, as only gzip is ever asked for.
 
-    Raises RequestError where it is damaged, BodyTooLargeError where it has more than `limit_bytes`.
+    Raises BrokenBodyError where it is damaged, BodyTooLargeError where it has more than `limit_bytes`.
     """
     if content_encoding != "gzip":
         return body
@@ -39,7 +40,9 @@ async def decompress(body: bytes, content_encoding: str, limit_bytes: int) -> by
 
 
 def gunzip(body: bytes, limit_bytes: int) -> bytes:
-    """Decompress all gzip members; raises like `decompress`."""
+    """Decompress all gzip members; raises like `decompress`, in the words of Go's compress/gzip."""
+    if not body:
+        raise BrokenBodyError(CLOSED)
     parts: list[bytes] = []
     room = limit_bytes
     while body:
@@ -47,15 +50,21 @@ def gunzip(body: bytes, limit_bytes: int) -> bytes:
         try:
             part = decompressor.decompress(body, room + 1)
         except _GzipError as error:
-            raise RequestError(f"the body is damaged gzip: {error}") from error
+            raise BrokenBodyError(_reason(error)) from error
         if len(part) > room:
             raise body_too_large(limit_bytes)
         if not decompressor.eof:
-            raise RequestError("the body is damaged gzip: it ends too early")
+            raise BrokenBodyError(CUT_OFF)
         parts.append(part)
         room -= len(part)
         body = decompressor.unused_data
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _reason(error: Exception) -> str:
+    if "wrapper" in str(error):
+        return "gzip: invalid header"
+    return "gzip: invalid checksum" if "checksum" in str(error) else "flate: corrupt input"
 
 
 def body_too_large(limit_bytes: int) -> BodyTooLargeError:

@@ -7,24 +7,24 @@ limit holds for what comes out and not only for what comes in.
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import aiohttp
-from aiohttp.client_exceptions import UnixClientConnectorError
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
 from common.durations import format_duration
-from scraper.errors import BodyTooLargeError, RequestError, ScraperError
+from scraper.errors import BodyTooLargeError, BrokenBodyError, RequestError, ScraperError
 from scraper.http_body import HTTPResponse, body_too_large, decompress
 from scraper.http_config import HTTPConfig, OAuth2, ProxyConfig
-from scraper.http_connection import CLOSED
+from scraper.http_files import FollowedFiles, SecretFile
 from scraper.http_proxy import ProxyChoice
-from scraper.http_secrets import Headers, RequestHeaders, SecretFile
+from scraper.http_reasons import TIMEOUT, of_body, of_client
+from scraper.http_secrets import Headers, RequestHeaders
 from scraper.http_tls import TLS
 from scraper.oauth2 import TokenSource
 
@@ -40,6 +40,7 @@ _READ_BUFFER_BYTES = 1024 * 1024
 # How many requests one may become by redirects, as in Go's net/http.
 _MAX_REQUESTS = 10
 _TOKEN_TIMEOUT_S = 30
+_PORT = re.compile(r"[^/?#]:([^]/?#:]*)(?:[/?#]|$)")
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -70,29 +71,34 @@ class HTTPStream:
         self._response = response
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives, not decompressed. Raises RequestError."""
+        """The body as it arrives, not decompressed. Raises BrokenBodyError."""
         try:
             while chunk := await self._response.content.readany():
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
-            raise request_error(self._response.method, self._response.url, reason_of(error)) from error
+            raise BrokenBodyError(of_body(error)) from error
 
     async def lines(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> AsyncGenerator[bytes, None]:
         """The body's lines as they arrive, without their ends. Raises RequestError, also for an overlong line."""
         rest = bytearray()
-        async for chunk in self.chunks():
-            *lines, last = chunk.split(b"\n")
-            for line in lines:
-                yield bytes(rest) + line
-                rest.clear()
-            rest += last
-            if len(rest) > limit_bytes:
-                raise BodyTooLargeError(f"a line of the answer has more than {limit_bytes} bytes")
+        try:
+            async for chunk in self.chunks():
+                *lines, last = chunk.split(b"\n")
+                for line in lines:
+                    yield bytes(rest) + line
+                    rest.clear()
+                rest += last
+                if len(rest) > limit_bytes:
+                    raise BodyTooLargeError(f"a line of the answer has more than {limit_bytes} bytes")
+        except BrokenBodyError as error:
+            raise request_error(self._response.method, self._response.url, str(error)) from error
         if rest:
             yield bytes(rest)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The whole body, decompressed. Raises RequestError, BodyTooLargeError where it exceeds the limit."""
+        """The whole body, decompressed. Raises BrokenBodyError, BodyTooLargeError where it exceeds the limit."""
+        if (self._response.content_length or 0) > limit_bytes:
+            raise body_too_large(limit_bytes)
         chunks: list[bytes] = []
         size = 0
         async for chunk in self.chunks():
@@ -128,7 +134,7 @@ class HTTPClient:
         except ValueError as error:
             raise ScraperError(f"the proxy's URL cannot be used: {error}") from error
         self.tls = TLS(config.tls_config, directory)
-        self._server_name = config.tls_config.server_name or None
+        self.server_name = config.tls_config.server_name or None
         self._session = session
         self._unix_socket = unix_socket
         self._own_session: aiohttp.ClientSession | None = None
@@ -136,8 +142,9 @@ class HTTPClient:
         self._tokens: TokenSource | None = None
         if oauth2 := config.oauth2:
             self._token_client = HTTPClient(_token_config(oauth2), directory, session=session)
-            secret = SecretFile(directory, oauth2.client_secret_file) if oauth2.client_secret_file else None
-            self._tokens = TokenSource(oauth2, secret, self._token_client.post_form)
+            name = oauth2.client_secret_file
+            files = FollowedFiles({"client_secret": SecretFile(directory, name)} if name else {})
+            self._tokens = TokenSource(oauth2, files, self._token_client.post_form)
         self.own_headers = RequestHeaders(config, directory, self._tokens)
 
     async def request(
@@ -162,6 +169,8 @@ class HTTPClient:
             stream = await self.send(method, parsed_url(url, params), sent, data)
             try:
                 body = await stream.read(limit_bytes)
+            except BrokenBodyError as error:
+                raise request_error(method, url, str(error)) from error
             finally:
                 stream.release()
         return HTTPResponse(stream.status, stream.reason, stream.headers, body)
@@ -211,6 +220,7 @@ class HTTPClient:
             sent = merged_headers(headers, await self.own_headers.current())
         except RequestError as error:
             raise request_error(method, url, str(error)) from error
+        location: str | None = None
         for _ in range(_MAX_REQUESTS):
             response = await self._send_once(method, here, sent, data)
             location = response.headers.get("Location")
@@ -224,7 +234,7 @@ class HTTPClient:
                 # For good: a way back to the first host would be the foreign one's choice.
                 sent = merged_headers(headers, self.own_headers.public)
                 sent.popall("Authorization", None)
-        raise request_error(method, here, f"stopped after {_MAX_REQUESTS} redirects")
+        raise request_error(method, location or here, f"stopped after {_MAX_REQUESTS} redirects")
 
     async def _send_once(
         self, method: str, url: URL, headers: CIMultiDict[str], data: Data | None
@@ -236,21 +246,22 @@ class HTTPClient:
         # A proxy is reached with the same TLS settings.
         needs_tls = "https" in (url.scheme, proxy.scheme if proxy else "")
         try:
+            tls = await self.tls.current() if needs_tls else True
             return await session.request(
                 method,
                 # Go prefers the header to what the URL says.
                 url.with_user(None) if "Authorization" in headers else url,
                 headers=headers,
                 data=data,
-                ssl=self.tls.context() if needs_tls else True,
-                server_hostname=self._server_name,
+                ssl=tls,
+                server_hostname=self.server_name,
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=CIMultiDict(self.proxies.connect_headers) if proxy else None,
             )
         except (RequestError, aiohttp.ClientError, OSError, ValueError) as error:
             # RequestError: of the TLS files. ValueError: aiohttp refuses a URL or a header.
-            raise request_error(method, url, reason_of(error)) from error
+            raise request_error(method, url, of_client(error)) from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._own_session is None:
@@ -273,47 +284,14 @@ def request_error(method: str, url: str | URL, reason: str) -> RequestError:
     return RequestError(f'{method.capitalize()} "{url}": {reason}')
 
 
-def reason_of(error: Exception) -> str:
-    """What went wrong, in words."""
-    match error:
-        case aiohttp.ClientProxyConnectionError():
-            return f"cannot connect to the proxy {error.host}:{error.port}: {_os_reason(error.os_error)}"
-        case UnixClientConnectorError():
-            return f"cannot connect to {error.path}: {_os_reason(error.os_error)}"
-        case aiohttp.ClientSSLError():
-            return f"no TLS connection with {error.host}:{error.port}: {error.__cause__ or error}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect to {error.host}:{error.port}: {_os_reason(error.os_error)}"
-        case aiohttp.ClientPayloadError() if isinstance(cause := error.__cause__, HttpProcessingError):
-            return f"the answer broke off: {cause.message.strip()}"
-        case aiohttp.ClientResponseError() if isinstance(cause := error.__cause__, HttpProcessingError):
-            return f"the answer is not HTTP: {cause.message.strip()}"
-        case aiohttp.ServerDisconnectedError():
-            return CLOSED
-        case aiohttp.ClientHttpProxyError():
-            return f"the proxy refuses: {error.status} {error.message}"
-        case aiohttp.InvalidURL():
-            return "not a URL that can be asked: expected http or https, and a port up to 65535"
-        case _:
-            return str(error) or type(error).__name__
-
-
-def timeout_text(timeout_s: float) -> str:
-    """What is said of an answer that did not come in time."""
-    return f"context deadline exceeded: no complete answer within {format_duration(round(timeout_s * 1000))}"
-
-
 @asynccontextmanager
 async def _deadline(method: str, url: str | URL, timeout_s: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError as error:
-        raise request_error(method, url, timeout_text(timeout_s)) from error
-
-
-def _os_reason(error: OSError) -> str:
-    return error.strerror or str(error) or "the connection was closed"
+        waited = format_duration(round(timeout_s * 1000))
+        raise request_error(method, url, f"{TIMEOUT}: no complete answer within {waited}") from error
 
 
 def parsed_url(url: str | URL, params: Query | None = None) -> URL:
@@ -325,15 +303,27 @@ def parsed_url(url: str | URL, params: Query | None = None) -> URL:
     except ValueError:
         usable = False
     if not usable:
-        raise RequestError(f'"{url}" cannot be asked: expected http or https, a host, and a port up to 65535')
+        raise _unusable(str(url))
     return parsed.extend_query(params) if params else parsed
+
+
+def _unusable(url: str) -> RequestError:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https"):
+        return request_error("GET", url, f'unsupported protocol scheme "{scheme if rest else ""}"')
+    port = _PORT.search(rest)
+    if port is None:
+        return request_error("GET", url, "http: no Host in request URL")
+    if not port[1].isascii() or not port[1].isdigit():
+        return RequestError(f'parse "{url}": invalid port ":{port[1]}" after host')
+    return request_error("GET", url, f"dial tcp: address {port[1]}: invalid port")
 
 
 def _joined(url: URL, location: str) -> str:
     try:
         return str(url.join(URL(location, encoded=True)))
     except ValueError as error:
-        raise request_error("GET", url, f"redirected to {location!r}, which is not a URL") from error
+        raise request_error("GET", url, f'failed to parse Location header "{location}"') from error
 
 
 def _may_see_credentials(first: str, here: str) -> bool:

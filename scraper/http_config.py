@@ -11,7 +11,7 @@ from scraper.http_url import url_problem
 
 TLSVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
-_RESERVED_HEADERS = frozenset(
+RESERVED_HEADERS = frozenset(
     {
         "authorization",
         "host",
@@ -33,6 +33,7 @@ _RESERVED_HEADERS = frozenset(
         "x-amz-content-sha256",
     }
 )
+"""Headers that `http_headers` cannot set, in small letters (prometheus/common config.ReservedHeaders)."""
 
 
 class BasicAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,7 +133,7 @@ def http_problems(config: HTTPConfig, key_path: str) -> Iterator[Problem]:
     yield from _tls_problems(config.tls_config, f"{key_path}.tls_config")
     yield from _proxy_problems(config, key_path)
     for name in config.http_headers:
-        if name.lower() in _RESERVED_HEADERS:
+        if name.lower() in RESERVED_HEADERS:
             yield Problem(f"{key_path}.http_headers.{name}", "this header is not free to be set")
 
 

@@ -1,22 +1,32 @@
-"""A kept-alive HTTP/1.1 connection for the plain case of a scrape: http, no proxy, the same request every time.
+"""A kept-alive HTTP/1.1 connection for the plain case of a scrape: no proxy, the same request every time.
 
 aiohttp's parser reads the answers. What is saved is all that its session does anew for each request, which is more than
 half of the whole. The connection is the target's own, so there is no pool; it is kept only after a complete answer.
 """
 
 import asyncio
+import ssl
 
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
 
-from scraper.errors import RequestError
+from scraper.errors import BrokenBodyError, RequestError
 from scraper.http_body import body_too_large
+from scraper.http_dial import dial, shown_address
+from scraper.http_reasons import (
+    BROKEN,
+    CLOSED,
+    CUT_OFF,
+    TIMEOUT,
+    of_body,
+    of_head,
+    of_system,
+    of_tls,
+)
 
 Answer = tuple[RawResponseMessage, bytes]
-
-CLOSED = "the server closed the connection before its answer was complete"
 
 # The parser's limit is a C int, of which it takes the double.
 _MAX_PARSER_LIMIT = 2**30 - 1
@@ -29,29 +39,34 @@ class _UnansweredError(RequestError):
 
 
 class PlainClient:
-    """GETs of one server over one connection, which is opened when needed. Belongs to the running event loop."""
+    """GETs of one server over one connection, which is opened when needed. Belongs to the running event loop.
 
-    def __init__(self, host: str, port: int, limit_bytes: int) -> None:
+    With TLS, a certificate must be for `server_name`.
+    """
+
+    def __init__(self, host: str, port: int, server_name: str, limit_bytes: int) -> None:
         self._host = host
         self._port = port
+        self._server_name = server_name
         self._limit_bytes = limit_bytes
         self._connection: _Connection | None = None
+        self._tls: ssl.SSLContext | None = None
         self._idle_check: asyncio.TimerHandle | None = None
         self._used_s = 0.0
 
-    async def exchange(self, request: bytes, deadline_s: float) -> Answer:
+    async def exchange(self, request: bytes, deadline_s: float, tls: ssl.SSLContext | None = None) -> Answer:
         """Send the bytes of a GET request and read its answer, until a time of the loop's clock.
 
-        The body is not decompressed, and left out where the status is not 200. Raises TimeoutError, RequestError
-        without method and URL, and BodyTooLargeError.
+        A connection that was made with another `tls` is not used. The body is not decompressed, and left out where the
+        status is not 200. Raises TimeoutError, RequestError without method and URL, BrokenBodyError, BodyTooLargeError.
         """
         connection = self._connection
-        if connection is not None and connection.transport is not None:
+        if connection is not None and connection.transport is not None and tls is self._tls:
             try:
                 return await self._use(connection, request, deadline_s)
             except _UnansweredError:
                 pass  # it was closed while it was idle, or at this moment
-        connection = await self._connect(deadline_s)
+        connection = await self._connect(deadline_s, tls)
         return await self._use(connection, request, deadline_s)
 
     def close(self) -> None:
@@ -68,20 +83,23 @@ class PlainClient:
         self._used_s = asyncio.get_running_loop().time()
         return answer
 
-    async def _connect(self, deadline_s: float) -> "_Connection":
+    async def _connect(self, deadline_s: float, tls: ssl.SSLContext | None) -> "_Connection":
         self.close()
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(deadline_s):
+        async with asyncio.timeout_at(deadline_s):
+            dialled = await dial(self._host, self._port)
+            try:
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(loop, self._limit_bytes), self._host, self._port
+                    lambda: _Connection(loop, self._limit_bytes),
+                    sock=dialled,
+                    ssl=tls,
+                    server_hostname=self._server_name if tls else None,
                 )
-        except OSError as error:
-            if loop.time() >= deadline_s:
-                raise TimeoutError from error
-            reason = error.strerror or error
-            raise RequestError(f"cannot connect to {self._host}:{self._port}: {reason}") from error
-        self._connection = connection
+            except ssl.SSLError as error:
+                raise RequestError(of_tls(error, self._server_name)) from error
+            except OSError as error:
+                raise RequestError(f"read: {of_system(error)}" if error.errno else CLOSED) from error
+        self._connection, self._tls = connection, tls
         self._used_s = loop.time()
         self._idle_check = loop.call_later(_IDLE_S, self._close_if_idle)
         return connection
@@ -117,14 +135,14 @@ class _Connection(BaseProtocol):
             raise _UnansweredError(CLOSED)
         self._forget()
         self._waiter = waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline_s, self._finish, TimeoutError())
+        timer = self._loop.call_at(deadline_s, self._expire)
         self.transport.write(request)
         complete = False
         try:
             await waiter
             message, payload = self._message, self._payload
             if message is None or payload is None:
-                raise RequestError(CLOSED)
+                raise RequestError(CUT_OFF)
             complete = payload.is_eof() and not message.should_close and not self._surplus
             return message, self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         finally:
@@ -146,37 +164,57 @@ class _Connection(BaseProtocol):
             self.transport = None
 
     def data_received(self, data: bytes) -> None:
-        self._received = True
+        first, self._received = not self._received, True
         if self._waiter is None or self._waiter.done():
             self.abort()  # what was not asked for must not become the next answer
             return
         try:
-            messages, _, _ = self._reader.feed_data(data)
+            # The head goes first, as of what is fed at once with an error nothing comes back.
+            while self._message is None and (end := data.find(b"\r\n\r\n") + 4) >= 4 and end < len(data):
+                self._take(data[:end])
+                data = data[end:]
+            self._take(data)
         except HttpProcessingError as error:
-            self._finish(RequestError(f"the answer is not HTTP: {error.message.strip()}"))
-            return
+            if self._payload is None:
+                self._finish(RequestError(of_head(error, data if first else b"")))
+                return
+            if not self._payload.is_eof():
+                self._finish(BrokenBodyError(of_body(error)))
+                return
+            self._surplus = True  # it sends more than it announced
+        self._collect()
+
+    def _take(self, data: bytes) -> None:
+        messages, _, _ = self._reader.feed_data(data)
         for message, payload in messages:
             if self._message is not None:
                 self._surplus = True
             elif message.code >= 200:  # others announce the one that counts
                 self._message, self._payload = message, payload
-        self._collect()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        transport = self.transport
         super().connection_lost(exc)
         if self._waiter is None:
             return
         if exc is not None:
-            kind = RequestError if self._received else _UnansweredError
-            self._finish(kind(f"the connection broke: {exc}"))
+            self._break_off(_reason(transport, exc))
             return
         try:
             self._reader.feed_eof()
         except HttpProcessingError as error:
-            self._finish(RequestError(f"the answer broke off: {error.message.strip()}"))
+            self._break_off(of_body(error))
             return
         self._collect()
-        self._finish(RequestError(CLOSED) if self._received else _UnansweredError(CLOSED))
+        self._break_off(f"{BROKEN}{CUT_OFF}" if self._received else CLOSED)
+
+    def _break_off(self, reason: str) -> None:
+        """End with the error that says how far the answer had come, where it has not ended yet."""
+        kind = RequestError if self._received else _UnansweredError
+        self._finish(BrokenBodyError(reason) if self._message is not None else kind(reason))
+
+    def _expire(self) -> None:
+        self._finish(TimeoutError() if self._message is None else BrokenBodyError(TIMEOUT))
 
     def pause_reading(self) -> None:
         """Nothing: what the parser holds is taken away at once, and limited."""
@@ -191,6 +229,9 @@ class _Connection(BaseProtocol):
             return
         if message.code != 200:
             self._finish(None)
+            return
+        if int(message.headers.get("Content-Length", 0)) > self._limit_bytes:
+            self._finish(body_too_large(self._limit_bytes))
             return
         if part := payload.read_nowait():
             self._parts.append(part)
@@ -208,3 +249,13 @@ class _Connection(BaseProtocol):
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
+
+
+def _reason(transport: asyncio.BaseTransport | None, error: BaseException) -> str:
+    """Why a connection broke."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if isinstance(error, ssl.SSLError) or transport is None:
+        return of_system(error)
+    ours, theirs = (shown_address(transport.get_extra_info(end)) for end in ("sockname", "peername"))
+    return f"read tcp {ours}->{theirs}: read: {of_system(error)}"

@@ -1,15 +1,12 @@
-"""What an `http_config` adds to each request: the Authorization header and `http_headers`, secrets from files included.
-
-Files are followed: secrets are rotated while the process runs.
-"""
+"""What an `http_config` adds to each request: the Authorization header and `http_headers`, with secrets from files."""
 
 import re
-import time
 from base64 import b64encode
 from pathlib import Path
 
 from scraper.errors import RequestError
 from scraper.http_config import HTTPConfig
+from scraper.http_files import FollowedFiles, SecretFile, Texts
 from scraper.oauth2 import TokenSource
 
 Headers = tuple[tuple[str, str], ...]
@@ -18,36 +15,6 @@ Headers = tuple[tuple[str, str], ...]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-# A file that was written just before it was read may be written again without a new modification time.
-_UNSETTLED_NS = 1_000_000_000
-
-
-class SecretFile:
-    """A small file that is read again when it changes; `name` is relative to `directory`.
-
-    Looks at the file in the event loop: for a small local file that costs a twentieth of a hop to a thread.
-    """
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self._text = ""
-        self._path = directory / name
-        self._name = name
-        self._seen: tuple[int, int, int] | None = None
-
-    def read(self) -> str:
-        """The text, stripped. Raises RequestError."""
-        try:
-            status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if seen == self._seen:
-                return self._text
-            self._text = self._path.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            self._seen = None
-            raise RequestError(f"the secret file {self._name} cannot be read: {error}") from error
-        self._seen = seen if time.time_ns() - status.st_mtime_ns > _UNSETTLED_NS else None
-        return self._text
-
 
 class RequestHeaders:
     """The headers a config adds. Files are relative to `directory`; `tokens` is there where the config has oauth2."""
@@ -55,9 +22,13 @@ class RequestHeaders:
     def __init__(self, config: HTTPConfig, directory: Path, tokens: TokenSource | None) -> None:
         self._config = config
         self._tokens = tokens
-        self._texts: dict[str, str] = {}
+        self._texts: Texts = {}
         self._token = ""
-        self._files = {name: SecretFile(directory, name) for name in _file_names(config)}
+        self._files = FollowedFiles(
+            {name: SecretFile(directory, name, words) for name, words in _files_of(config).items()}
+        )
+        self.may_wait = bool(self._files) or tokens is not None
+        """Whether `current` may take its time."""
         self._headers: Headers | None = None
         self.public: Headers = tuple(
             (name, text) for name, header in config.http_headers.items() for text in header.values
@@ -66,7 +37,7 @@ class RequestHeaders:
 
     async def current(self) -> Headers:
         """Names and values, the same object as long as they are the same. Raises RequestError."""
-        texts = {name: file.read() for name, file in self._files.items()}
+        texts = await self._files.current()
         token = await self._tokens.authorization() if self._tokens is not None else ""
         if self._headers is None or texts != self._texts or token != self._token:
             self._texts, self._token = texts, token
@@ -104,12 +75,15 @@ class RequestHeaders:
         return self._texts[file] if file else ""
 
 
-def _file_names(config: HTTPConfig) -> set[str]:
-    names = {config.bearer_token_file}
-    if config.basic_auth:
-        names |= {config.basic_auth.username_file, config.basic_auth.password_file}
+def _files_of(config: HTTPConfig) -> dict[str, str]:
+    """The files by name, each with what is said where it cannot be read (as prometheus/common does)."""
+    words = {config.bearer_token_file: "unable to read authorization credentials: unable to read file"}
+    if basic := config.basic_auth:
+        words[basic.username_file] = "unable to read basic auth username: unable to read file"
+        words[basic.password_file] = "unable to read basic auth password: unable to read file"
     if config.authorization:
-        names.add(config.authorization.credentials_file)
+        words[config.authorization.credentials_file] = "unable to read authorization credentials: unable to read file"
     for header in config.http_headers.values():
-        names.update(header.files)
-    return names - {""}
+        words.update(dict.fromkeys(header.files, "unable to read headers file"))
+    words.pop("", None)
+    return words

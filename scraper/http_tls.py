@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scraper.errors import RequestError, ScraperError
 from scraper.http_config import TLSConfig, TLSVersion
-from scraper.http_secrets import SecretFile
+from scraper.http_files import FollowedFiles, SecretFile, Texts
 
 _VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -26,36 +26,42 @@ class TLS:
 
     def __init__(self, config: TLSConfig, directory: Path) -> None:
         self._config = config
-        self._files = {
-            key: SecretFile(directory, getattr(config, f"{key}_file"))
-            for key in ("ca", "cert", "key")
-            if getattr(config, f"{key}_file")
-        }
-        self._texts: dict[str, str] = {}
+        self._files = FollowedFiles(
+            {
+                key: SecretFile(directory, getattr(config, f"{key}_file"))
+                for key in ("ca", "cert", "key")
+                if getattr(config, f"{key}_file")
+            }
+        )
+        self.may_wait = bool(self._files)
+        """Whether `current` may take its time."""
+        self._texts: Texts = {}
         self._context: ssl.SSLContext | None = None
         low, high = config.min_version, config.max_version
         if low and high and _VERSIONS[high] < _VERSIONS[low]:
             raise ScraperError(f"tls_config: max_version {high} is below min_version {low}")
         if config != TLSConfig():
             try:
-                self.context()
+                self._update(self._files.read())
             except RequestError as error:
-                raise ScraperError(str(error)) from error
+                raise ScraperError(f"tls_config: {error}") from error
 
-    def context(self) -> ssl.SSLContext:
+    async def current(self) -> ssl.SSLContext:
         """The context for new connections. Raises RequestError where changed files are unusable."""
         if self._config == TLSConfig():
             return _default_context()
         try:
-            texts = {key: file.read() for key, file in self._files.items()}
-            if self._context is None or texts != self._texts:
-                self._context = self._make(texts)
-                self._texts = texts
+            return self._update(await self._files.current())
         except RequestError as error:
             raise RequestError(f"tls_config: {error}") from error
+
+    def _update(self, texts: Texts) -> ssl.SSLContext:
+        if self._context is None or texts != self._texts:
+            self._context = self._make(texts)
+            self._texts = texts
         return self._context
 
-    def _make(self, texts: dict[str, str]) -> ssl.SSLContext:
+    def _make(self, texts: Texts) -> ssl.SSLContext:
         config = self._config
         ca, cert, key = (texts.get(name) or getattr(config, name) for name in ("ca", "cert", "key"))
         try:

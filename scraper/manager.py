@@ -1,5 +1,6 @@
 """The scrape manager: pools for the jobs of a config, reload, and what the targets and metadata APIs show."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from common.labels import Labels
 from exposition.model import Metadata
 from scraper.client import JobClient, open_session
 from scraper.clock import Clock, SystemClock
-from scraper.config import ScrapeSettings, resolve
+from scraper.config import ScrapeConfig, ScrapeSettings, resolve
 from scraper.departures import Departures
 from scraper.discovery.metrics import DiscoveryMetrics
 from scraper.discovery.watch import DirectoryWatcher
@@ -20,6 +21,7 @@ from scraper.inventory import Inventory, Key
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
 from scraper.pool import PoolContext, ScrapePool
+from scraper.read_queue import ReadQueue
 from scraper.relabel import RelabelConfig
 from tsdb.store import Store
 
@@ -91,6 +93,7 @@ class ScrapeManager:
         self._clock = clock or SystemClock()
         self._departures = Departures(self._clock)
         self._watcher = DirectoryWatcher()
+        self._reads = ReadQueue()
         registry = registry or CollectorRegistry()
         self._context = PoolContext(
             store=store,
@@ -99,6 +102,7 @@ class ScrapeManager:
             departures=self._departures,
             watcher=self._watcher,
             discovery=DiscoveryMetrics(registry),
+            reads=self._reads,
             offset_seed=offset_seed,
         )
         self._session: aiohttp.ClientSession | None = None
@@ -115,7 +119,7 @@ class ScrapeManager:
             if self.inventory is not None:
                 self.inventory.start(self._discovered)
         jobs = {job.job_name: resolve(job, settings.global_) for job in settings.scrape_configs}
-        clients = {name: JobClient(self._session, job, directory) for name, job in jobs.items()}
+        clients = await asyncio.to_thread(_clients, self._session, jobs, directory)
         for name in self._pools.keys() - jobs.keys():
             await self._pools.pop(name).stop(abort=False)
         for name, job in jobs.items():
@@ -133,6 +137,7 @@ class ScrapeManager:
         for pool in self._pools.values():
             await pool.stop(abort=True)
         self._pools.clear()
+        await self._reads.close()
         await self._departures.close()
         await self._watcher.close()
         if self._session is not None:
@@ -174,3 +179,8 @@ class ScrapeManager:
                 for family, metadata in loop.cache.metadata.items():
                     found.setdefault(family, {})[metadata] = None
         return {family: list(distinct) for family, distinct in found.items()}
+
+
+def _clients(session: aiohttp.ClientSession, jobs: Mapping[str, ScrapeConfig], directory: Path) -> dict[str, JobClient]:
+    """In a thread: it reads certificates, and a file may be where nobody answers."""
+    return {name: JobClient(session, job, directory) for name, job in jobs.items()}

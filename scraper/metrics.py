@@ -24,12 +24,12 @@ class ScrapeMetrics:
         )
         self.limit_exceeded = Counter(
             "fleetwatch_target_scrapes_exceeded_limit",
-            "Scrapes that failed because of a limit of the job.",
+            "Scrapes that failed because of a limit of the job or of the store.",
             registry=registry,
         )
         self.series_refused = Counter(
             "fleetwatch_target_series_refused",
-            "Series refused because their job keeps known series at its sample_limit, counted at each scrape.",
+            "Series refused because their job keeps known series at a limit, counted at each scrape.",
             registry=registry,
         )
         self.duplicates = Counter(

@@ -5,7 +5,6 @@ import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from scraper.errors import RequestError
 from scraper.http_body import HTTPResponse
 from scraper.http_config import OAuth2
+from scraper.http_files import FollowedFiles
 
 Post = Callable[[str, Mapping[str, str], str], Awaitable[HTTPResponse]]
 """Posts a form: URL, headers, body. Raises RequestError."""
@@ -22,13 +22,6 @@ _MARGIN_S = 10
 _FORM = "application/x-www-form-urlencoded"
 _TYPES = {"bearer": "Bearer", "mac": "MAC", "basic": "Basic"}
 _SHOWN_BYTES = 200
-
-
-class Secret(Protocol):
-    """A text that may change, such as a file's."""
-
-    def read(self) -> str:
-        """The text as it is now. Raises RequestError."""
 
 
 class _Answer(msgspec.Struct):
@@ -47,11 +40,14 @@ class _Token:
 
 
 class TokenSource:
-    """The token of one config, kept until shortly before it expires; one request at a time fetches it for all."""
+    """The token of one config, kept until shortly before it expires; one request at a time fetches it for all.
 
-    def __init__(self, config: OAuth2, secret_file: Secret | None, post: Post) -> None:
+    `files` may have the `client_secret`.
+    """
+
+    def __init__(self, config: OAuth2, files: FollowedFiles, post: Post) -> None:
         self._config = config
-        self._secret_file = secret_file
+        self._files = files
         self._secret = config.client_secret
         self._post = post
         self._token: _Token | None = None
@@ -61,7 +57,8 @@ class TokenSource:
 
     async def authorization(self) -> str:
         """The Authorization header. Raises RequestError where there is no token to be had."""
-        if self._secret_file is not None and (secret := self._secret_file.read()) != self._secret:
+        texts = await self._files.current()
+        if (secret := texts.get("client_secret", self._secret)) != self._secret:
             self._secret, self._token = secret, None
         if (token := self._valid()) is not None:
             return token.authorization
@@ -136,7 +133,7 @@ def _read(response: HTTPResponse, asked_s: float) -> _Token:
             description = f' "{answer.error_description}"' if answer.error_description else ""
             raise RequestError(f'oauth2: "{answer.error}"{description}')
         shown = response.body[:_SHOWN_BYTES].decode("utf-8", "replace")
-        raise RequestError(f"oauth2: cannot fetch token: {response.status} {response.reason}: {shown}")
+        raise RequestError(f"oauth2: cannot fetch token: {response.status} {response.reason}\nResponse: {shown}")
     if not answer.access_token:
         raise RequestError("oauth2: the token server's answer has no access_token")
     kind = _TYPES.get(answer.token_type.lower(), answer.token_type or "Bearer")

@@ -24,6 +24,7 @@ from scraper.discovery.sources import SD_CONFIGS, SourceConfig, discoverer, sour
 from scraper.discovery.watch import DirectoryWatcher
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
+from scraper.read_queue import ReadQueue
 from scraper.relabel import compile_rules
 from scraper.target import Target, populate
 from tsdb.errors import StoreError
@@ -45,6 +46,7 @@ class PoolContext:
     departures: Departures
     watcher: DirectoryWatcher
     discovery: DiscoveryMetrics
+    reads: ReadQueue
     offset_seed: str
 
 
@@ -150,7 +152,7 @@ class ScrapePool:
         """Make the loops those of the targets that the sources know."""
         job, metrics = self.job, self._context.metrics
         groups = [group for source in self._sources for group in source.groups or ()]
-        populated = populate(groups, job, self._rules)
+        populated = await asyncio.to_thread(populate, groups, job, self._rules)
         for error in populated.errors:
             log.error("discovered labels make no target", extra={"job": job.job_name, "error": error})
         metrics.sync_failed.inc(len(populated.errors))
@@ -181,23 +183,27 @@ class ScrapePool:
     async def _start_loops(self, targets: Sequence[Target]) -> None:
         if not targets:
             return
-        store = self._context.store
-        ids = await asyncio.to_thread(lambda: [store.register_target(target.labels) for target in targets])
-        for target, target_id in zip(targets, ids, strict=True):
-            cache = ScrapeCache(store, target_id, target.labels, self.job)
-            former = self._context.departures.come_back(target.labels)
+        context = self._context
+        store = context.store
+        caches = await asyncio.to_thread(_caches, targets, self.job, store)
+        for target, cache in zip(targets, caches, strict=True):
+            former = context.departures.come_back(target.labels)
             if former is not None:
                 cache.take_over(former.cache)
             client = TargetClient(self._client, target)
-            loop = ScrapeLoop(target, self.job, cache, client, store, self._context.clock, self._context.metrics)
+            loop = ScrapeLoop(target, self.job, cache, client, store, context.clock, context.metrics, context.reads)
             self.loops[target] = loop
-            loop.start(self._context.offset_seed, former.state.last_scrape_ms if former else None)
+            loop.start(context.offset_seed, former.state.last_scrape_ms if former else None)
 
     def _apply_target_limit(self) -> None:
         limit, count = self.job.target_limit, len(self.loops)
         exceeded = f"target_limit exceeded (number of targets: {count}, limit: {limit})"
         for loop in self.loops.values():
             loop.refusal = exceeded if limit and count > limit else None
+
+
+def _caches(targets: Sequence[Target], job: ScrapeConfig, store: Store) -> list[ScrapeCache]:
+    return [ScrapeCache(store, store.register_target(target.labels), target.labels, job) for target in targets]
 
 
 def _scraping_part(job: ScrapeConfig) -> ScrapeConfig:

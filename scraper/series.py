@@ -21,12 +21,18 @@ class SeriesRules:
 
     def __init__(self, job: ScrapeConfig, target_labels: Labels) -> None:
         self._target_labels = target_labels
+        self._target_names = frozenset(name for name, _ in target_labels)
         self._honor_labels = job.honor_labels
         self._rules = compile_rules(job.metric_relabel_configs)
         self._legacy_names = job.metric_name_validation_scheme == "legacy"
         self._limits = (job.label_limit, job.label_name_length_limit, job.label_value_length_limit)
         names = b"|".join(re.escape(name.encode()) for name, _ in target_labels)
         self._empty_label = re.compile(rb'([{,]\s*"?(?:' + names + rb')"?\s*=\s*)""')
+
+    @property
+    def empty_value(self) -> str:
+        """What stands for an empty value between the protobuf reader and `apply`: see `_EMPTY_MARK`."""
+        return _EMPTY_MARK if self._honor_labels else ""
 
     def mark_empty_labels(self, body: bytes) -> bytes:
         """Make empty values of labels that matter survive the parser: see `_EMPTY_MARK`."""
@@ -53,6 +59,8 @@ class SeriesRules:
 
     def _with_target_labels(self, exposed: Labels) -> Labels:
         merged = dict(exposed)
+        if self._target_names.isdisjoint(merged):
+            return Labels(sorted(exposed + self._target_labels))
         conflicting = sorted(
             ((name, merged[name]) for name, _ in self._target_labels if name in merged),
             key=lambda pair: len(pair[0]),
@@ -110,7 +118,7 @@ EXTRA_REPORT_NAMES: Sequence[str] = ("scrape_timeout_seconds", "scrape_sample_li
 """Those that `extra_scrape_metrics` adds to them."""
 
 REFUSED_NAME = "scrape_series_refused"
-"""How many series were refused: for a job that keeps known series at its sample_limit."""
+"""How many series were refused: for a job that keeps known series at a limit."""
 
 
 def report_names(job: ScrapeConfig) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from server import metrics
+from server.admin import AdminApi
 from server.answers import Answer, send_answer
 from server.deps import Dependencies
+from server.exemplars import ExemplarApi
 from server.lifecycle import Lifecycle
 from server.lookups import LookupApi
 from server.middleware import add_headers, errors_as_answers, measure, preflight
@@ -20,6 +22,7 @@ from server.params import Params, read_params
 from server.queries import QueryApi
 from server.status import StatusApi
 from server.targets import TargetsApi
+from server.tsdb_status import TsdbStatusApi
 from server.workers import Workers
 
 MAX_BODY_BYTES = 10 * 1024 * 1024  # as Go's net/http allows for a form
@@ -70,6 +73,7 @@ def _add_api(app: web.Application, deps: Dependencies, workers: Workers) -> None
     queries = QueryApi(deps, workers)
     add("query", queries.query, "GET POST")
     add("query_range", queries.query_range, "GET POST")
+    add("query_exemplars", ExemplarApi(deps, workers).query_exemplars, "GET POST")
     lookups = LookupApi(deps, workers)
     add("labels", lookups.labels, "GET POST")
     add(r"label/{name:[^/]+}/values", lookups.label_values)
@@ -82,11 +86,20 @@ def _add_api(app: web.Application, deps: Dependencies, workers: Workers) -> None
     add("fleetwatch/inventory/retire", targets.retire, "POST")
     add("scrape_pools", targets.scrape_pools)
     add("metadata", targets.metadata)
+    admin = AdminApi(deps)
+    add("admin/tsdb/delete_series", admin.delete_series, "POST PUT")
+    add("admin/tsdb/clean_tombstones", admin.clean_tombstones, "POST PUT")
+    add("admin/tsdb/snapshot", admin.snapshot, "POST PUT")
+    add("fleetwatch/deletions", admin.deletions)
+    add(r"fleetwatch/deletions/{id:[^/]+}/undo", admin.undo, "POST")
     status = StatusApi(deps)
     add("status/buildinfo", status.buildinfo)
     add("status/runtimeinfo", status.runtimeinfo)
     add("status/config", status.config)
     add("status/flags", status.flags)
+    tsdb_status = TsdbStatusApi(deps, workers)
+    add("status/tsdb", tsdb_status.tsdb)
+    add("fleetwatch/usage", tsdb_status.usage)
     add("rules", status.rules)
     add("alerts", status.alerts)
 

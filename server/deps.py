@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from exposition.model import Metadata
 from promql.engine import Engine
+from scraper.inventory import Inventory
 from scraper.manager import ActiveTarget, DroppedTarget
+from scraper.relabel import RelabelConfig
 from tsdb.store import Store
 
 STATIC_DIRECTORY = Path(__file__).parent / "static"
@@ -32,6 +34,13 @@ class TargetsProvider(Protocol):
 
     def metadata(self) -> Mapping[str, Sequence[Metadata]]:
         """By metric family the distinct metadata that active targets give for it."""
+
+    def relabel_configs(self, scrape_pool: str) -> Sequence[RelabelConfig] | None:
+        """The relabelling of a job's targets; None where there is no such job."""
+
+    @property
+    def inventory(self) -> Inventory | None:
+        """The targets that are known, scraped or not; None where no such list is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,9 @@ class Dependencies:
 
     `targets` is None where this process scrapes nothing. `ready` says whether requests can be served. `reload`
     re-reads the configuration and raises FleetwatchError where it is refused; None where the lifecycle endpoint is
-    off. `flags` are the command line's. `registry` is the process's own; the app adds its collectors
+    off. `flags` are the command line's. `external_url` is where others reach this server, without a slash at its end;
+    empty for this host's name and port. `enable_admin_api` lets clients delete series and make snapshots. `registry` is
+    the process's own; the app adds its collectors
     (fleetwatch_http_*, fleetwatch_tsdb_*, fleetwatch_build_info, process_*) to it.
     """
 
@@ -74,6 +85,8 @@ class Dependencies:
     config_status: Callable[[], ConfigStatus] = ConfigStatus
     flags: Mapping[str, str] = field(default_factory=dict)
     retention: str = ""
+    external_url: str = ""
+    enable_admin_api: bool = False
     static_directory: Path = STATIC_DIRECTORY
     query_threads: int = 4
     query_timeout_s: float = 120.0

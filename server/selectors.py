@@ -12,13 +12,15 @@ from server.errors import BadDataError
 _NO_MATCHER = "match[] must contain at least one non-empty matcher"
 _NO_MATCHER_IN_QUERY = "vector selector must contain at least one non-empty matcher"
 
+_ALL = re.compile(r"\s*\{\s*\}\s*")
+
 _ESCAPED_PREFIX = "U__"
 _ESCAPE = re.compile(r"__|_([0-9a-fA-F]{1,6})_|_")
 
 
-def parse_selectors(texts: Sequence[str]) -> list[Sequence[Matcher]]:
-    """The matchers of each selector. Raises BadDataError."""
-    return [_parse_selector(text) for text in texts]
+def parse_selectors(texts: Sequence[str], *, allow_all: bool = False) -> list[Sequence[Matcher]]:
+    """The matchers of each selector; with `allow_all` it may be one that every series fulfils. Raises BadDataError."""
+    return [[] if allow_all and _ALL.fullmatch(text) else _parse_selector(text) for text in texts]
 
 
 def _parse_selector(text: str) -> Sequence[Matcher]:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -17,7 +18,7 @@ from common.labels import METRIC_NAME, Labels
 from common.matchers import Matcher, matches_all
 from exposition.model import Metadata
 from scraper.inventory import Inventory, InventoryError
-from scraper.manager import ActiveTarget, ScrapeManager
+from scraper.manager import ActiveTarget
 from scraper.relabel import RelabelConfig, compile_rules, relabel
 from server.answers import Answer
 from server.deps import Dependencies
@@ -26,8 +27,8 @@ from server.params import Params, integer
 from server.selectors import parse_selectors
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Prometheus's clients know
-# The hosts that mean this one (prometheus web/api/v1 LocalhostRepresentations).
-_LOCAL_HOST = re.compile(r"(?<=://)(?:localhost|127\.0\.0\.1|\[::1\])(?=[:/?]|$)")
+# A URL of one of the hosts that mean this one (prometheus web/api/v1 LocalhostRepresentations): port, and the rest.
+_LOCAL_URL = re.compile(r"(\w+://)(?:localhost|127\.0\.0\.1|\[::1\])(?::(\d+))?((?:[/?].*)?)")
 
 
 class TargetsApi:
@@ -35,8 +36,7 @@ class TargetsApi:
 
     def __init__(self, deps: Dependencies) -> None:
         self._targets = deps.targets
-        # Only a scraper in this process has its rules and its inventory at hand.
-        self._scraper = deps.targets if isinstance(deps.targets, ScrapeManager) else None
+        self._external_url = deps.external_url
 
     async def targets(self, request: web.Request, params: Params) -> Answer:
         """GET /api/v1/targets: filtered by `state` (active, dropped, any) and `scrapePool`."""
@@ -47,9 +47,15 @@ class TargetsApi:
         with_dropped = state in ("", "any", "dropped")
         dropped = scraper.dropped_targets() if scraper and with_dropped else []
         counts = dict(scraper.dropped_counts()) if scraper else {}
+        here = request.transport.get_extra_info("sockname") if request.transport else None
+        own_port = here[1] if isinstance(here, tuple) else None
         return Answer.of(
             {
-                "activeTargets": [_active_target(target) for target in active if pool in ("", target.scrape_pool)],
+                "activeTargets": [
+                    _active_target(target, global_url(target.scrape_url, self._external_url, own_port))
+                    for target in active
+                    if pool in ("", target.scrape_pool)
+                ],
                 "droppedTargets": [
                     {"discoveredLabels": target.discovered_labels.as_dict(), "scrapePool": target.scrape_pool}
                     for target in dropped
@@ -92,7 +98,7 @@ class TargetsApi:
         except msgspec.MsgspecError as error:
             raise BadDataError(f"error parsing labels: {error}") from None
         pool = params.get("scrapePool")
-        configs = self._scraper.relabel_configs(pool) if self._scraper else None
+        configs = self._targets.relabel_configs(pool) if self._targets else None
         if configs is None:
             raise BadDataError(f'error retrieving scrape config: scrape pool "{pool}" not found')
         return Answer.of({"steps": list(_relabel_steps(labels, configs))})
@@ -133,9 +139,9 @@ class TargetsApi:
         return Answer.of(None)
 
     def _inventory(self) -> Inventory:
-        if self._scraper is None or self._scraper.inventory is None:
+        if self._targets is None or self._targets.inventory is None:
             raise NotFoundError("this process keeps no inventory of targets: it is switched on in the config file")
-        return self._scraper.inventory
+        return self._targets.inventory
 
 
 def _entry(metadata: Metadata) -> dict[str, str]:
@@ -172,13 +178,13 @@ def _relabel_steps(labels: Labels, configs: Sequence[RelabelConfig]) -> Iterator
         yield {"rule": rule, "output": left.as_dict() if left is not None else {}, "keep": left is not None}
 
 
-def _active_target(target: ActiveTarget) -> dict[str, Any]:
+def _active_target(target: ActiveTarget, global_url: str) -> dict[str, Any]:
     return {
         "discoveredLabels": target.discovered_labels.as_dict(),
         "labels": target.labels.as_dict(),
         "scrapePool": target.scrape_pool,
         "scrapeUrl": target.scrape_url,
-        "globalUrl": global_url(target.scrape_url),
+        "globalUrl": global_url,
         "lastError": target.last_error,
         "lastScrape": _NEVER if target.last_scrape_ms is None else rfc3339(target.last_scrape_ms),
         "lastScrapeDuration": target.last_scrape_duration_s,
@@ -195,9 +201,21 @@ def rfc3339(time_ms: int) -> str:
     return f"{moment}{fraction}Z"
 
 
-def global_url(scrape_url: str) -> str:
-    """The address as other hosts reach it: this host's name in place of a loopback address."""
-    return _LOCAL_HOST.sub(socket.gethostname(), scrape_url, count=1)
+def global_url(scrape_url: str, external_url: str, own_port: int | None) -> str:
+    """The address as other hosts reach it (prometheus web/api/v1 getGlobalURL).
+
+    A loopback address becomes the host of `external_url`, by default this host's name; where the port is that of this
+    very server, `external_url` says all up to the path.
+    """
+    local = _LOCAL_URL.fullmatch(scrape_url)
+    if local is None:
+        return scrape_url
+    scheme, port, path = local.groups()
+    external = urlsplit(external_url or f"http://{socket.gethostname()}:{own_port}")
+    if port is not None and port == str(own_port):
+        return f"{external.scheme}://{external.netloc}{path}"
+    host = f"[{external.hostname}]" if ":" in (external.hostname or "") else external.hostname
+    return f"{scheme}{host}{f':{port}' if port else ''}{path}"
 
 
 def _number(params: Params, name: str) -> int | None:

@@ -19,6 +19,7 @@ COMPONENTS = {
     "chromium": (["chromium"], "chromium"),
     "openssl": (["openssl"], "openssl"),
     "systemd-analyze": (["systemd-analyze"], "systemd"),
+    "strace": (["strace"], "strace"),
 }
 
 

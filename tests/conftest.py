@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.fleetwatch_process import FleetwatchProcess, running
+
+# How long a case takes says more of the machine's other work than of the code.
+settings.register_profile("fleetwatch", deadline=None)
+settings.load_profile("fleetwatch")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,6 +37,7 @@ exporter:
   listen_address: 127.0.0.1:{exporter_port}
 storage:
   path: data
+{more_storage}
 """
 
 
@@ -116,12 +117,26 @@ def eventually(
 
 
 def start(
-    directory: Path, *, interval: str = "1s", more_jobs: str = "", port: int = 0, exporter_port: int = 0
+    directory: Path,
+    *,
+    interval: str = "1s",
+    more_jobs: str = "",
+    more_storage: str = "",
+    port: int = 0,
+    exporter_port: int = 0,
 ) -> FleetwatchProcess:
     """Start `fleetwatch run` in a directory and wait until it says that it is ready."""
     port, exporter_port = port or free_port(), exporter_port or free_port()
     config = directory / "fleetwatch.yml"
-    config.write_text(CONFIG.format(interval=interval, port=port, exporter_port=exporter_port, more_jobs=more_jobs))
+    config.write_text(
+        CONFIG.format(
+            interval=interval,
+            port=port,
+            exporter_port=exporter_port,
+            more_jobs=more_jobs,
+            more_storage=more_storage,
+        )
+    )
     command = [sys.executable, "-m", "fleetwatch", "run", "--config.file", str(config)]
     with (directory / "stderr").open("a") as stderr:
         process = subprocess.Popen(

@@ -1,25 +1,21 @@
 """The head: samples in memory that no block holds yet, per target.
 
-A target's batches come with rising times and mostly the same layout: they are rows `[T, N]` of a segment, which
-grows by doubling up to a limit and is followed by another. What is late, repeated or brings times of its own goes
-to a side buffer of loose samples. Both are append-only under the lock, so that readers take views and copy outside.
+A target's batches come with rising times and mostly the same layout: they are rows of segments (tsdb.segments). What
+is late, repeated or brings times of its own goes to a side buffer of loose samples. Both are append-only under the
+lock, so that readers take views and copy outside.
 
 Samples leave by whole batches (see `Head.before` and `Head.drop`), which is what a journal row holds.
 """
 
-import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tsdb.model import Batch, BoolArray, FloatArray, IntArray, Layout, is_absent
+from tsdb.model import Batch, BoolArray, FloatArray, IntArray, is_absent
 from tsdb.pieces import Piece, Wanted, group_samples
-
-# Rows of a new segment, and of the largest: what is allocated ahead is at most half of a segment.
-_FIRST_ROWS = 8
-_MOST_ROWS = 128
+from tsdb.segments import FROZEN_ROWS, OPEN_ROWS, FrozenRows, OpenSegment, SegmentRows, freeze, transposed
 
 
 def last_time_ms(batch: Batch) -> int:
@@ -27,59 +23,6 @@ def last_time_ms(batch: Batch) -> int:
     if batch.times_ms is None:
         return batch.time_ms
     return int(batch.times_ms[~is_absent(batch.values)].max(initial=batch.time_ms))
-
-
-class _Segment:
-    """Rows of one layout with rising times. Only `count` rows are valid; valid rows never change."""
-
-    __slots__ = ("count", "layout", "seqs", "times_ms", "values")
-
-    def __init__(self, layout: Layout, capacity: int) -> None:
-        self.layout = layout
-        self.count = 0
-        self.times_ms = np.empty(capacity, dtype=np.int64)
-        self.seqs = np.empty(capacity, dtype=np.int64)
-        self.values = np.empty((capacity, len(layout)), dtype=np.float64)
-
-    @property
-    def full(self) -> bool:
-        return self.count == len(self.times_ms)
-
-    def add(self, seq: int, batch: Batch) -> None:
-        row = self.count
-        self.times_ms[row] = batch.time_ms
-        self.seqs[row] = seq
-        self.values[row] = batch.values
-        self.count = row + 1
-
-    def resized(self, capacity: int, first_row: int = 0) -> "_Segment":
-        """A copy of the rows from `first_row` on; readers may still look at the old arrays."""
-        copy = _Segment(self.layout, capacity)
-        copy.count = self.count - first_row
-        copy.times_ms[: copy.count] = self.times_ms[first_row : self.count]
-        copy.seqs[: copy.count] = self.seqs[first_row : self.count]
-        copy.values[: copy.count] = self.values[first_row : self.count]
-        return copy
-
-    def rows(self) -> "_Rows":
-        """The valid rows, without a copy."""
-        end = self.count
-        return _Rows(self.layout, self.times_ms[:end], self.seqs[:end], self.values[:end])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Rows of a segment as a reader sees them: times `[T]`, seqs `[T]`, values `[T, N]`."""
-
-    layout: Layout
-    times_ms: IntArray
-    seqs: IntArray
-    values: FloatArray
-
-    def between(self, start_ms: int, end_ms: int) -> "_Rows":
-        low = int(np.searchsorted(self.times_ms, start_ms, side="left"))
-        high = int(np.searchsorted(self.times_ms, end_ms, side="right"))
-        return _Rows(self.layout, self.times_ms[low:high], self.seqs[low:high], self.values[low:high])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +95,9 @@ class _SideBuffer:
 
 @dataclass(slots=True)
 class _TargetHead:
-    segments: list[_Segment] = field(default_factory=list)
+    frozen: list[FrozenRows] = field(default_factory=list)
+    # Of one layout, all but the last one full.
+    open: list[OpenSegment] = field(default_factory=list)
     side: _SideBuffer = field(default_factory=_SideBuffer)
     last_time_ms: int | None = None
 
@@ -162,24 +107,38 @@ class _TargetHead:
             self.side.add(seq, batch)
             return
         self.last_time_ms = batch.time_ms
-        segment = self.segments[-1] if self.segments else None
-        if segment is None or segment.layout is not batch.layout or segment.count == _MOST_ROWS:
-            segment = _Segment(batch.layout, _FIRST_ROWS)
-            self.segments.append(segment)
-        elif segment.full:
-            segment = self.segments[-1] = segment.resized(min(2 * segment.count, _MOST_ROWS))
-        segment.add(seq, batch)
+        segments = self.open
+        if not segments or segments[-1].full or segments[-1].layout is not batch.layout:
+            if segments and (segments[-1].layout is not batch.layout or len(segments) * OPEN_ROWS >= FROZEN_ROWS):
+                self.frozen.append(freeze(segments))
+                segments.clear()
+            segments.append(OpenSegment(batch.layout))
+        segments[-1].add(seq, batch)
+
+    def rows(self) -> list[SegmentRows]:
+        """All rows that are in order, without a copy."""
+        return [*self.frozen, *[segment.rows() for segment in self.open]]
+
+    def nbytes(self) -> int:
+        """What the rows take."""
+        return sum([part.nbytes for part in self.frozen]) + sum([segment.nbytes for segment in self.open])
 
     def drop(self, before_ms: int, upto_seq: int) -> None:
-        kept = []
-        for segment in self.segments:
-            rows = segment.rows()
+        frozen = []
+        for rows in self.frozen:
             count = _due(rows, before_ms, upto_seq)
             if count == 0:
-                kept.append(segment)
-            elif count < segment.count:
-                kept.append(segment.resized(max(segment.count - count, _FIRST_ROWS), count))
-        self.segments = kept
+                frozen.append(rows)
+            elif count < len(rows.times_ms):
+                frozen.append(rows.only(count, len(rows.times_ms)).copy())
+        while self.open and _due(self.open[0].rows(), before_ms, upto_seq) == self.open[0].count:
+            del self.open[0]
+        if self.open and (count := _due(self.open[0].rows(), before_ms, upto_seq)):
+            # Readers may look at the segment: what stays of it is frozen.
+            rows = freeze(self.open)
+            frozen.append(rows.only(count, len(rows.times_ms)).copy())
+            self.open.clear()
+        self.frozen = frozen
         due = self.side.due(before_ms, upto_seq)
         if due:
             self.side.drop(due)
@@ -195,6 +154,15 @@ class Outgoing:
     seqs: list[int]
     rows: list[Piece]
     loose: list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What the head holds: runs of samples of a series, and their first and last time; None where it is empty."""
+
+    chunks: int
+    first_ms: int | None
+    last_ms: int | None
 
 
 class Head:
@@ -215,8 +183,8 @@ class Head:
     def pieces(self, target_id: int, wanted: Wanted, start_ms: int, end_ms: int) -> list[Piece]:
         """The target's samples of the wanted series from start to end, both included."""
         rows, loose = self._view(target_id)
-        pieces = _transposed(
-            [cut for part in rows if len((cut := part.between(start_ms, end_ms)).times_ms)],
+        pieces = transposed(
+            [cut for part in rows if len((cut := _between(part, start_ms, end_ms)).times_ms)],
             lambda series_ids: wanted.columns(target_id, series_ids),
         )
         if len(loose):
@@ -226,23 +194,23 @@ class Head:
         return pieces
 
     def targets(self) -> list[int]:
-        """The targets that have samples here."""
+        """The targets that have batches here."""
         with self._lock:
-            return [number for number, target in self._targets.items() if target.segments or len(target.side)]
+            return [
+                number
+                for number, target in self._targets.items()
+                if target.frozen or target.open or target.side.last_times_ms
+            ]
 
     def before(self, target_id: int, before_ms: int, upto_seq: int) -> Outgoing:
         """The target's batches up to a sequence number that lie wholly before a time."""
         rows, loose = self._view(target_id)
         with self._lock:
             loose_seqs = self._targets[target_id].side.due(before_ms, upto_seq)
-        cut = []
-        for part in rows:
-            count = _due(part, before_ms, upto_seq)
-            if count:
-                cut.append(_Rows(part.layout, part.times_ms[:count], part.seqs[:count], part.values[:count]))
+        cut = [part.only(0, count) for part in rows if (count := _due(part, before_ms, upto_seq))]
         leaving = loose.only(np.isin(loose.seqs, loose_seqs))
         seqs = [seq for part in cut for seq in part.seqs.tolist()]
-        return Outgoing(seqs + loose_seqs, _transposed(cut), leaving.pieces())
+        return Outgoing(seqs + loose_seqs, transposed(cut), leaving.pieces())
 
     def drop(self, target_id: int, before_ms: int, upto_seq: int) -> None:
         """Forget the batches that `before` gave for the same arguments."""
@@ -252,21 +220,41 @@ class Head:
     def figures(self) -> dict[str, float]:
         """Counts for `Store.stats`."""
         with self._lock:
-            segments = [segment for target in self._targets.values() for segment in target.segments]
-            late = sum(len(target.side) for target in self._targets.values())
+            targets = list(self._targets.values())
+            rows = [part for target in targets for part in target.rows()]
+            held = sum([target.nbytes() for target in targets])
+            late = sum([len(target.side) for target in targets])
             return {
-                "head_samples": float(sum(part.count * len(part.layout) for part in segments) + late),
+                "head_samples": float(sum([len(part.times_ms) * len(part.layout) for part in rows]) + late),
                 "head_late_samples": float(late),
-                "head_bytes": float(sum(part.values.nbytes for part in segments) + 32 * late),
+                "head_bytes": float(held + 32 * late),
             }
 
-    def _view(self, target_id: int) -> tuple[list[_Rows], _Loose]:
+    def extent(self) -> Extent:
+        """How much there is, and of when."""
+        with self._lock:
+            targets = list(self._targets.values())
+            parts = [part for target in targets for part in target.rows() if len(part.times_ms)]
+            loose = [target.side.samples().times_ms for target in targets if len(target.side)]
+            times = [part.times_ms for part in parts]
+            first = [int(some[0]) for some in times] + [int(some.min()) for some in loose]
+            last = [int(some[-1]) for some in times] + [int(some.max()) for some in loose]
+            chunks = sum([len(part.layout) for part in parts])
+            return Extent(chunks, min(first, default=None), max(last, default=None))
+
+    def loose_series(self) -> IntArray:
+        """Rising ids of the series that have late samples here: maybe no layout names them."""
+        with self._lock:
+            loose = [target.side.samples().series_ids for target in self._targets.values() if len(target.side)]
+            return np.unique(np.concatenate(loose)) if loose else np.empty(0, dtype=np.int64)
+
+    def _view(self, target_id: int) -> tuple[list[SegmentRows], _Loose]:
         with self._lock:
             target = self._targets.get(target_id) or _TargetHead()
-            return [segment.rows() for segment in target.segments], target.side.samples()
+            return target.rows(), target.side.samples()
 
 
-def _due(rows: _Rows, before_ms: int, upto_seq: int) -> int:
+def _due(rows: SegmentRows, before_ms: int, upto_seq: int) -> int:
     """How many of the rows are before a time and of sequence numbers up to one: always the first ones."""
     return min(
         int(np.searchsorted(rows.times_ms, before_ms, side="left")),
@@ -274,24 +262,8 @@ def _due(rows: _Rows, before_ms: int, upto_seq: int) -> int:
     )
 
 
-def _transposed(parts: list[_Rows], columns_of: Callable[[IntArray], IntArray] | None = None) -> list[Piece]:
-    """Pieces of rows: a new matrix `[S, T]` for every run of rows of the same layout, of all columns or of some."""
-    pieces = []
-    for _, run in itertools.groupby(parts, key=lambda part: part.layout.layout_id):
-        rows = list(run)
-        ids = rows[0].layout.series_ids
-        columns = None if columns_of is None else columns_of(ids)
-        if columns is not None and len(columns) == len(ids):
-            columns = None
-        elif columns is not None:
-            ids = ids[columns]
-        if not len(ids):
-            continue
-        values = np.empty((len(ids), sum(len(part.times_ms) for part in rows)))
-        end = 0
-        for part in rows:
-            start, end = end, end + len(part.times_ms)
-            values[:, start:end] = (part.values if columns is None else part.values[:, columns]).T
-        times = np.concatenate([part.times_ms for part in rows])
-        pieces.append(Piece(times, np.concatenate([part.seqs for part in rows]), ids, values))
-    return pieces
+def _between(rows: SegmentRows, start_ms: int, end_ms: int) -> SegmentRows:
+    times_ms = rows.times_ms
+    if len(times_ms) and start_ms <= times_ms[0] and times_ms[-1] <= end_ms:
+        return rows
+    return rows.only(int(times_ms.searchsorted(start_ms)), int(times_ms.searchsorted(end_ms, side="right")))

@@ -5,19 +5,29 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
+from tsdb.errors import StoreError
+from tsdb.exemplars import CAPACITY
+from tsdb.limits import NO_LIMITS, SeriesLimits
 from tsdb.local import LocalStore
 from tsdb.logwords import words
 from tsdb.model import Batch, LogEntry, LogQuery, Server
 from tsdb.pieces import Piece, Wanted
+from tsdb.tombstones import Deletion, Tombstone
 
 
 class MemoryStore(LocalStore):
     """A Store without a disk. Followers are called from the appending thread."""
 
-    def __init__(self, retention_ms: int | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        retention_ms: int | None = None,
+        limits: SeriesLimits = NO_LIMITS,
+        max_exemplars: int = CAPACITY,
+    ) -> None:
+        super().__init__(limits, max_exemplars)
         self._lock = threading.Lock()
         self._seq = 0
+        self._deletions = 0
         self._retention_ms = retention_ms
         self._logs: dict[uuid.UUID, LogEntry] = {}
 
@@ -27,8 +37,8 @@ class MemoryStore(LocalStore):
         with self._lock:
             for part in self._parts(batch):
                 self._seq += 1
+                self._catalog.hold(part.target_id, part.layout)
                 self._show(self._seq, part)
-                self._samples_appended += len(part.layout)
         done: Future[None] = Future()
         done.set_result(None)
         self._tell_followers(batch)
@@ -61,6 +71,7 @@ class MemoryStore(LocalStore):
     def maintain(self, now_ms: int) -> None:
         """Forget what is older than the retention."""
         self._check_open()
+        self._growth.mark(now_ms, self._catalog.index.next_id)
         if self._retention_ms is None:
             return
         cutoff_ms = now_ms - self._retention_ms
@@ -71,6 +82,16 @@ class MemoryStore(LocalStore):
                 entry_id: entry for entry_id, entry in self._logs.items() if entry.time_ns >= cutoff_ms * 1_000_000
             }
 
+    def clean_tombstones(self) -> None:
+        """See Store.clean_tombstones. The samples stay hidden until the retention removes them."""
+        self._check_open()
+        for tombstone in self._tombstones.active():
+            self._tombstones.put(tombstone.doomed())
+
+    def snapshot(self, name: str) -> None:
+        """See Store.snapshot."""
+        raise StoreError("a store in memory has no directory for snapshots")
+
     def stats(self) -> dict[str, float]:
         """See Store.stats."""
         self._check_open()
@@ -79,6 +100,19 @@ class MemoryStore(LocalStore):
     def close(self) -> None:
         """See Store.close."""
         self._closed = True
+
+    def _last_seq(self) -> int:
+        return self._seq
+
+    def _bury(self, tombstone: Tombstone) -> Deletion:
+        with self._lock:
+            self._deletions += 1
+            numbered = tombstone.numbered(self._deletions)
+        self._tombstones.put(numbered)
+        return numbered.deletion
+
+    def _dig_up(self, deletion_id: int) -> bool:
+        return self._tombstones.undo(deletion_id)
 
     def _pieces(self, targets: list[int], wanted: Wanted, start_ms: int, end_ms: int) -> Iterator[list[Piece]]:
         return (self._head.pieces(target_id, wanted, start_ms, end_ms) for target_id in targets)

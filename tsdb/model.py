@@ -38,7 +38,7 @@ def is_absent(values: FloatArray) -> BoolArray:
     return absent
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Layout:
     """The series of a target in exposition order. Interned by the store; equal ids mean equal vectors.
 
@@ -72,6 +72,17 @@ class Batch:
             raise ValueError(f"{self.values.shape} values for a layout of {len(self.layout)} series")
         if self.times_ms is not None and self.times_ms.shape != self.values.shape:
             raise ValueError(f"{self.times_ms.shape} times for {self.values.shape} values")
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesExemplar:
+    """An exemplar of a series. `own_time` says whether the target gave the time, or else the scrape did."""
+
+    series_id: int
+    time_ms: int
+    value: float
+    labels: Labels
+    own_time: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -86,7 +86,7 @@ def join(pieces: Sequence[Piece]) -> list[Piece]:
 
     The result's `seqs` mean something only where the times of the pieces did not overlap.
     """
-    return [_along_time(group) for group in _by_membership([piece for piece in pieces if len(piece.times_ms)])]
+    return [_along_time(group) for group in by_membership([piece for piece in pieces if len(piece.times_ms)])]
 
 
 def to_frames(pieces: Sequence[Piece], labels_of: Callable[[IntArray], list[Labels]]) -> list[Frame]:
@@ -106,7 +106,7 @@ def to_frames(pieces: Sequence[Piece], labels_of: Callable[[IntArray], list[Labe
     return frames
 
 
-def _by_membership(pieces: list[Piece]) -> list[list[Piece]]:
+def by_membership(pieces: list[Piece]) -> list[list[Piece]]:
     """Groups of pieces over the same series each, cut so that every series is in one group."""
     if not pieces:
         return []

@@ -11,7 +11,10 @@ from typing import Protocol
 
 from common.labels import Labels
 from common.matchers import Matcher
-from tsdb.model import Batch, Frame, IntArray, Layout, LogEntry, LogQuery, Server
+from tsdb.cardinality import Cardinality
+from tsdb.model import Batch, Frame, IntArray, Layout, LogEntry, LogQuery, SeriesExemplar, Server
+from tsdb.tombstones import Deleted, Deletion, Selectors
+from tsdb.usage import Usage
 
 
 class Queryable(Protocol):
@@ -37,8 +40,13 @@ class Store(Queryable, Protocol):
         Makes the row of the server that the target's `instance` label names, port cut off, where it is new.
         """
 
-    def series_ids(self, labels: Sequence[Labels]) -> IntArray:
-        """int64[N] ids of label sets, made where they are new. Durable with the first batch that uses them."""
+    def series_ids(self, labels: Sequence[Labels], target_id: int | None = None, *, partly: bool = False) -> IntArray:
+        """int64[N] ids of label sets, made where they are new. Durable with the first batch that uses them.
+
+        The limits of the store hold for the series of a target: where they would be exceeded, SeriesLimitError is
+        raised and none made; with `partly` those are made that there is room for, and the others have
+        tsdb.limits.REFUSED_ID. Without a target nothing is refused.
+        """
 
     def layout(self, series_ids: IntArray) -> Layout:
         """The interned layout of a vector of series ids."""
@@ -52,6 +60,12 @@ class Store(Queryable, Protocol):
 
     def append_samples(self, labels: Labels, samples: Sequence[tuple[int, float]]) -> None:
         """Store (milliseconds, value) pairs of one series and wait until they are durable: for tests."""
+
+    def append_exemplars(self, exemplars: Sequence[SeriesExemplar]) -> None:
+        """Take exemplars: readers find them from now on, and they are durable with the next commit.
+
+        Those that do not enter (see tsdb.exemplars) are counted in the stats, and nothing is raised for them.
+        """
 
     # Looking up series
 
@@ -77,6 +91,49 @@ class Store(Queryable, Protocol):
         limit: int | None = None,
     ) -> list[str]:
         """Sorted values of one label over those series."""
+
+    def select_exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> list[tuple[Labels, list[SeriesExemplar]]]:
+        """The exemplars of the series that fulfil any of the selectors, in the range.
+
+        By series, sorted by labels; a series' exemplars rise in time, and one without any is left out.
+        """
+
+    # Deleting
+
+    def delete_series(self, selectors: Selectors, start_ms: int, end_ms: int, now_ms: int) -> Deletion | None:
+        """Hide what the series that fulfil any of the selectors have in the range, from readers that begin after it.
+
+        Returns the delete once it is durable, None where there was nothing. What is written later is not hidden. It
+        can be undone for 24 hours; after that `maintain` removes the samples for good. Raises WriteRefusedError.
+        """
+
+    def count_deletable(self, selectors: Selectors, start_ms: int, end_ms: int) -> Deleted:
+        """What `delete_series` would hide."""
+
+    def deletions(self) -> list[Deletion]:
+        """The deletes whose samples are not all removed yet, oldest first."""
+
+    def undo_delete(self, deletion_id: int) -> None:
+        """Show what a delete hid. Raises UnknownDeletionError where there is none that can be undone."""
+
+    def clean_tombstones(self) -> None:
+        """Begin at once to remove the samples of all deletes, which cannot be undone any more. Blocks."""
+
+    def snapshot(self, name: str) -> None:
+        """Make a copy of the store, as it is at this moment, in its directory `snapshots/NAME`. Blocks.
+
+        Raises StoreError where that is not possible, as without a directory.
+        """
+
+    # Counting
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """What series there are, counted, the `limit` greatest of each kind."""
+
+    def usage(self) -> Usage:
+        """The metrics there are, and when they were read by `select`; in no order."""
 
     # Logs and servers
 

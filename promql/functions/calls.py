@@ -10,6 +10,7 @@ import numpy as np
 
 from common.labels import EMPTY_LABELS, METRIC_NAME, Labels
 from common.matchers import Matcher, MatchType
+from promql.annotations import Annotations
 from promql.evaluator import Evaluator
 from promql.functions import labels as label_functions
 from promql.functions import over_time, rates, trends
@@ -46,10 +47,15 @@ class RangeFunction:
         windows = evaluator.windows(call.args[0], grid)
         result = reduce_windows(windows, grid.count, self.reducer, self.keep_name)
         if self.counter:
-            for name in sorted({labels.metric_name for labels in result.labels}):
-                if name and not name.endswith(_COUNTER_SUFFIXES):
-                    evaluator.annotations.possible_non_counter(name, call.args[0].position)
+            inform_of_names(result, evaluator.annotations, call)
         return result
+
+
+def inform_of_names(result: StepVector, annotations: Annotations, call: Call) -> None:
+    """Say which series of the result of a function of counters are not named like counters."""
+    for name in sorted({labels.metric_name for labels in result.labels}):
+        if name and not name.endswith(_COUNTER_SUFFIXES):
+            annotations.possible_non_counter(name, call.args[0].position)
 
 
 def _elementwise(function: Callable[[FloatArray], FloatArray]) -> VectorFunction:

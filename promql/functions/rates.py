@@ -4,11 +4,13 @@ The extrapolation is that of prometheus promql/functions.go extrapolatedRate: to
 first and last sample are near them, else by half the mean distance of samples; for counters never beyond zero.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from promql.summation import window_sums
 from promql.windows import Reducer, Windows, pick
-from tsdb.model import BoolArray, FloatArray
+from tsdb.model import BoolArray, FloatArray, IntArray
 
 # Samples are near the edge of a window when they are closer than this many times their mean distance.
 _NEAR = 1.1
@@ -20,28 +22,46 @@ def extrapolated(*, counter: bool, per_second: bool) -> Reducer:
     """The reducer of rate (both), increase (a counter, not per second) and delta (neither)."""
 
     def reduce(windows: Windows) -> Reduced:
-        counts = windows.counts
         first = windows.first(windows.values)
         grown = windows.last(windows.values) - first
         if counter:
             grown = _with_resets(windows, grown)
-        first_ms, last_ms = windows.first(windows.times_ms), windows.last(windows.times_ms)
-        sampled = (last_ms - first_ms) / 1000
-        mean_distance = sampled / (counts - 1)
-        to_start = (first_ms - (windows.ends_ms - windows.range_ms)) / 1000
-        to_end = (windows.ends_ms - last_ms) / 1000
-        to_start = np.where(to_start >= mean_distance * _NEAR, mean_distance / 2, to_start)
-        to_end = np.where(to_end >= mean_distance * _NEAR, mean_distance / 2, to_end)
-        if counter:
-            to_zero = sampled * (first / grown)
-            limited = (grown > 0) & (first >= 0) & (to_zero < to_start)
-            to_start = np.where(limited, to_zero, to_start)
-        factor = (sampled + to_start + to_end) / sampled
-        if per_second:
-            factor = factor / (windows.range_ms / 1000)
-        return grown * factor, counts >= 2
+        sampled = Sampled(windows.counts, first, windows.first(windows.times_ms), windows.last(windows.times_ms))
+        return extrapolate(grown, sampled, windows, counter=counter, per_second=per_second)
 
     return reduce
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """Of the samples in windows how many there are, the first, and the first and last times; all [1 or S, K]."""
+
+    counts: IntArray | FloatArray
+    first: FloatArray
+    first_ms: IntArray | FloatArray
+    last_ms: IntArray | FloatArray
+
+
+def extrapolate(grown: FloatArray, sampled: Sampled, windows: Windows, *, counter: bool, per_second: bool) -> Reduced:
+    """What grew from the first sample of windows to the last, float64[S, K], extrapolated to the whole windows.
+
+    Of the windows only ends and length are looked at.
+    """
+    first_ms, last_ms = sampled.first_ms, sampled.last_ms
+    sampled_s = (last_ms - first_ms) / 1000
+    mean_distance = sampled_s / (sampled.counts - 1)
+    to_start = (first_ms - (windows.ends_ms - windows.range_ms)) / 1000
+    to_end = (windows.ends_ms - last_ms) / 1000
+    to_start = np.where(to_start >= mean_distance * _NEAR, mean_distance / 2, to_start)
+    to_end = np.where(to_end >= mean_distance * _NEAR, mean_distance / 2, to_end)
+    if counter:
+        to_zero = sampled_s * (sampled.first / grown)
+        limited = (grown > 0) & (sampled.first >= 0) & (to_zero < to_start)
+        to_start = np.where(limited, to_zero, to_start)
+    factor = (sampled_s + to_start + to_end) / sampled_s
+    if per_second:
+        factor = factor / (windows.range_ms / 1000)
+    return grown * factor, sampled.counts >= 2
 
 
 def _with_resets(windows: Windows, grown: FloatArray) -> FloatArray:

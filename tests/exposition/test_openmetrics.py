@@ -3,7 +3,7 @@
 import pytest
 
 from common.labels import Labels
-from exposition.errors import ExpositionError
+from exposition.errors import TextError
 from exposition.model import Exemplar, Exposition, Metadata, Sample
 from exposition.openmetrics import parse_openmetrics
 
@@ -130,7 +130,7 @@ NO_EOF = "the body does not end with `# EOF`"
     ],
 )
 def test_errors(body: bytes, line: int, column: int, reason: str) -> None:
-    with pytest.raises(ExpositionError) as caught:
+    with pytest.raises(TextError) as caught:
         parse_openmetrics(body)
 
     assert caught.value.reason.startswith(reason)

@@ -23,8 +23,8 @@ from tests.exposition.bodies import Family, bits, body_of, expected, expositions
 
 # Text with what the grammar is made of, so that more than the first byte is looked at.
 fragments = st.sampled_from(
-    """# HELP_|# TYPE_|# UNIT_|# EOF|#|_|a|foo|{|}|"|\\|,|=|le|1|-2.5e3|NaN|+Inf|0x1|gauge|histogram|_# {a="b"} 1|é
-    a{b="c"} 1|\n|\t|\x00|\r|\xff""".replace("_", " ").split("|")
+    """# HELP_|# TYPE_|# UNIT_|# EOF|#|_|a|foo|{|}|"|\\|,|=|le|1|-2.5e3|NaN|+Inf|0x1|gauge|histogram|_# {a="b"} 1|_# {|é
+    a{b="c"} 1|_1|_17|\n|\t|\x00|\r|\xff""".replace("_", " ").split("|")
 )
 openmetrics_oracle = cast(Callable[[str], Iterable[Metric]], untyped_openmetrics_oracle)
 
@@ -32,13 +32,13 @@ hostile_bodies = st.binary(max_size=60) | st.lists(fragments, max_size=15).map(l
 
 
 @given(expositions())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_text_reads_back_as_written(exposition: list[Family]) -> None:
     assert bits(parse_text(body_of(exposition, Format.TEXT))) == bits(expected(exposition))
 
 
 @given(expositions(with_exemplars=True))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_openmetrics_reads_back_as_written(exposition: list[Family]) -> None:
     assert bits(parse_openmetrics(body_of(exposition, Format.OPENMETRICS))) == bits(expected(exposition))
 
@@ -69,6 +69,7 @@ def our_samples(exposition: Exposition) -> set[tuple[object, ...]]:
 
 
 @given(expositions())
+@settings(deadline=None)
 def test_text_as_prometheus_client_reads_it(exposition: list[Family]) -> None:
     body = body_of(exposition, Format.TEXT)
 
@@ -76,6 +77,7 @@ def test_text_as_prometheus_client_reads_it(exposition: list[Family]) -> None:
 
 
 @given(expositions())
+@settings(deadline=None)
 def test_openmetrics_as_prometheus_client_reads_it(exposition: list[Family]) -> None:
     body = body_of(exposition, Format.OPENMETRICS)
 
@@ -83,7 +85,7 @@ def test_openmetrics_as_prometheus_client_reads_it(exposition: list[Family]) -> 
 
 
 @given(hostile_bodies)
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_hostile_bodies_are_read_or_refused(body: bytes) -> None:
     for parse in (parse_text, parse_openmetrics):
         with contextlib.suppress(ExpositionError):
@@ -91,5 +93,6 @@ def test_hostile_bodies_are_read_or_refused(body: bytes) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
 def test_format_float_reads_back(value: float) -> None:
     assert float(format_float(value)) == value

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from common.labels import Labels
-from exposition.errors import ExpositionError
+from exposition.errors import TextError
 from exposition.lexing import NORMAL_NAN
 from exposition.model import Exposition, Metadata, Sample
 from exposition.text import parse_text
@@ -122,7 +122,7 @@ def test_the_sign_of_zero_and_the_bits_of_nan_are_kept() -> None:
     "token", ["true", "+nan", "-NaN", "0x1p3", "0x1", "1_0", ".", "1e", "1e5e5", "--1", "1,5", "1e999"]
 )
 def test_no_numbers(token: str) -> None:
-    with pytest.raises(ExpositionError, match="is no number") as caught:
+    with pytest.raises(TextError, match="is no number") as caught:
         parse_text(f'# HELP x y\nfoo{{a="ü"}}  {token}\n'.encode())
 
     assert (caught.value.line, caught.value.column) == (2, 13)
@@ -205,7 +205,7 @@ c{quantile="1",le="1"} 0
     ],
 )
 def test_errors(body: bytes, line: int, column: int, reason: str) -> None:
-    with pytest.raises(ExpositionError) as caught:
+    with pytest.raises(TextError) as caught:
         parse_text(body)
 
     assert (caught.value.line, caught.value.column) == (line, column)

@@ -10,14 +10,21 @@ from common.yamlfile import ConfigError, Duration
 from fleetwatch.config import (
     Config,
     ExporterConfig,
-    StorageConfig,
     check_config,
     default_config,
     ignored_keys,
     load_config,
     summary,
 )
-from scraper.config import GlobalConfig, ScrapeConfig
+from fleetwatch.storage_config import (
+    DiskConfig,
+    EmbeddedConfig,
+    LimitsConfig,
+    RetentionClass,
+    RollupsConfig,
+    StorageConfig,
+)
+from scraper.config import ByteSize, GlobalConfig, ScrapeConfig
 from scraper.discovery.sources import SD_CONFIGS
 from scraper.discovery.static import StaticConfig
 
@@ -69,7 +76,7 @@ def test_a_prometheus_yml_is_taken_as_it_is(tmp_path: Path) -> None:
     assert found.directory == tmp_path
     assert found.config.global_.evaluation_interval == Duration(30_000)
     assert found.config.storage.path == "/var/lib/fleetwatch"
-    assert found.config.storage.retention == Duration(15 * 24 * 3600 * 1000)
+    assert found.config.storage.retention_ms == 15 * 24 * 3600 * 1000
     assert found.config.exporter is None
     assert {"rule_files", "alerting", "remote_write", "storage.tsdb"} <= set(ignored_keys(found.config))
 
@@ -181,10 +188,90 @@ def test_a_summary_counts_what_a_person_wants_to_know(tmp_path: Path) -> None:
 
 def test_the_documentation_names_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
-    structs: tuple[type[msgspec.Struct], ...] = (Config, StorageConfig, ExporterConfig, GlobalConfig, ScrapeConfig)
+    structs: tuple[type[msgspec.Struct], ...] = (
+        *(Config, ExporterConfig, GlobalConfig, ScrapeConfig),
+        *(StorageConfig, RetentionClass, RollupsConfig, LimitsConfig, EmbeddedConfig, DiskConfig),
+    )
     keys = {key for struct in structs for key in struct.__struct_encode_fields__}
     missing = [key for key in keys if not re.search(rf"[`.]{key.removesuffix('_sd_configs')}`", text)]
     assert missing == []
     row = next(line for line in text.splitlines() if line.startswith("| `*_sd_configs`"))
     acted_on = row.split("|")[2]
     assert {f"{kind}_sd_configs" for kind in re.findall(r"`(\w+)`", acted_on)} == set(SD_CONFIGS)
+
+
+STORAGE = """\
+storage:
+  retention:
+    - {match: '{job="ci"}', keep: 2d}
+    - {match: node_load1, keep: 90d}
+    - {keep: 15d}
+  retention_size: 1GiB
+  embedded: {durability: full, cache: 1MiB, disk: {warn: 0, drop: 80.5}}
+  exemplars: {max_exemplars: 5}
+"""
+
+MISTAKEN_STORAGE = """\
+storage:
+  retention:
+    - {match: '{job="ci"', keep: 2d}
+    - {keep: 0s}
+    - {match: '{}', keep: 1d}
+  retention_size: 5
+  embedded:
+    durability: half
+    disk:
+      warn: 101
+      drop: 50
+      refuse: 40
+"""
+
+
+def test_what_is_stored_how_long(tmp_path: Path) -> None:
+    storage = load_config(loaded(tmp_path, STORAGE)).config.storage
+    day_ms = 24 * 3600 * 1000
+    assert storage.retention_ms == 15 * day_ms
+    assert [(", ".join(map(str, matchers)), keep_ms) for matchers, keep_ms in storage.retention_classes] == [
+        ('job="ci"', 2 * day_ms),
+        ('__name__="node_load1"', 90 * day_ms),
+    ]
+    assert storage.retention_size == 2**30
+    assert storage.embedded == EmbeddedConfig(
+        durability="full", cache=ByteSize(2**20), disk=DiskConfig(warn=0, drop=80.5)
+    )
+    assert storage.exemplars.max_exemplars == 5
+
+
+def test_mistakes_of_the_storage_section(tmp_path: Path) -> None:
+    path = loaded(tmp_path, MISTAKEN_STORAGE)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
+        "3: storage.retention[0].match: parse error: unexpected end of input inside braces",
+        "4: storage.retention[1].keep: must be longer than 0",
+        "4: storage.retention[1]: has no `match`, so that no later class counts: it must be the last",
+        "5: storage.retention[2].match: match[] must contain at least one non-empty matcher",
+        "5: storage.retention[2]: the last class is for all the rest: it must not have a `match`",
+        '6: storage.retention_size: not a size: "5" (write it like 512KB, 10MB or 1GB)',
+        "8: storage.embedded.durability: 'half' is none of full, normal",
+        "10: storage.embedded.disk.warn: must be from 0 to 100 per cent; 0 switches it off",
+        "12: storage.embedded.disk.refuse: must not be less than `drop`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("retention", "problem"),
+    [
+        ("[]", "storage.retention: is empty: give a duration, or classes of which the last one has no `match`"),
+        (
+            "[{match: up, keep: 1d}]",
+            "storage.retention[0]: the last class is for all the rest: it must not have a `match`",
+        ),
+        ("5", 'storage.retention: not a valid duration string: "5" (write it like 30s, 5m or 1h30m)'),
+    ],
+)
+def test_mistakes_of_a_retention(tmp_path: Path, retention: str, problem: str) -> None:
+    path = loaded(tmp_path, f"storage: {{retention: {retention}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.problems == [f"{path}:1: {problem}"]

@@ -14,6 +14,7 @@ from scraper.config import ScrapeConfig
 from scraper.discovery.model import TargetGroup
 from scraper.loop import ScrapeLoop
 from scraper.metrics import ScrapeMetrics
+from scraper.read_queue import ReadQueue
 from scraper.target import populate
 from tests.scraper.targets import Exposed, ManualClock, read_all, resolved_job, serving
 from tsdb import Store, open_store
@@ -68,19 +69,26 @@ async def scraping(store: Store | None = None, /, **job: object) -> AsyncIterato
     """A loop over a job with these keys; nothing is scraped yet."""
     exposed, registry = Exposed(), CollectorRegistry()
     store = store or open_store("memory:")
-    session = open_session()
+    session, reads = open_session(), ReadQueue()
     try:
         async with serving(exposed) as address:
-            yield Scraped(exposed, _loop(address, resolved_job(**job), store, session, registry), store, registry)
+            loop = _loop(address, resolved_job(**job), store, session, registry, reads)
+            yield Scraped(exposed, loop, store, registry)
     finally:
+        await reads.close()
         await session.close()
         store.close()
 
 
 def _loop(
-    address: str, job: ScrapeConfig, store: Store, session: ClientSession, registry: CollectorRegistry
+    address: str,
+    job: ScrapeConfig,
+    store: Store,
+    session: ClientSession,
+    registry: CollectorRegistry,
+    reads: ReadQueue,
 ) -> ScrapeLoop:
     (target,) = populate([TargetGroup("test", [{"__address__": address}])], job, ()).active
     cache = ScrapeCache(store, store.register_target(target.labels), target.labels, job)
     client = TargetClient(JobClient(session, job, Path()), target)
-    return ScrapeLoop(target, job, cache, client, store, ManualClock(), ScrapeMetrics(registry))
+    return ScrapeLoop(target, job, cache, client, store, ManualClock(), ScrapeMetrics(registry), reads)

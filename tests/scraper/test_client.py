@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 import re
+import struct
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,13 @@ async def lying(request: web.Request) -> web.StreamResponse:
 
 
 MISBEHAVING: list[tuple[Handler, str]] = [
-    (hanging, "context deadline exceeded: no complete answer within 200ms"),
+    (hanging, '/metrics": context deadline exceeded'),
     (dripping, "context deadline exceeded"),
-    (endless, "body size limit exceeded: the body has more than 10240 bytes"),
-    (lying, "the answer broke off: Not enough data"),
+    (endless, "body size limit exceeded"),
+    (lying, "unexpected EOF"),
     (zipped(b"#" * 1_000_000), "body size limit exceeded"),
-    (answer(gzip.compress(b"a 1\n")[:-9], **{"Content-Encoding": "gzip"}), "damaged gzip"),
-    (answer(b"a 1\n", **{"Content-Encoding": "gzip"}), "damaged gzip"),
+    (answer(gzip.compress(b"a 1\n")[:-9], **{"Content-Encoding": "gzip"}), "unexpected EOF"),
+    (answer(b"a 1\n" * 9, **{"Content-Encoding": "gzip"}), "gzip: invalid header"),
     (answer(b"<html>", **{"Content-Type": "text/html"}), 'Content-Type "text/html'),
 ]
 
@@ -106,7 +107,7 @@ async def test_a_status_other_than_200_is_named(status: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("address", "error"),
     [
-        (f"127.0.0.1:{free_port()}", "cannot connect to 127.0.0.1"),
+        (f"127.0.0.1:{free_port()}", ": dial tcp 127.0.0.1:"),
         ("host:port", "http://host:port/metrics"),
         ("127.0.0.1:99999", "http://127.0.0.1:99999/metrics"),
     ],
@@ -142,13 +143,13 @@ async def test_large_compressed_bodies_are_read_whole() -> None:
         assert target.report("scrape_samples_scraped") == [(T1, 40_000.0)]
         target.exposed.handler = answer(compressed[:-1], **{"Content-Encoding": "gzip"})
         await target.scrape(T1 + 1000)
-        assert "damaged gzip" in target.loop.state.last_error
+        assert target.loop.state.last_error == "unexpected EOF"
 
 
 @pytest.mark.parametrize("handler", [answer(b"a 1\n"), zipped(b"a 1\n")])
 async def test_the_body_size_limit_is_for_what_is_read_and_lies_above_it(handler: Handler) -> None:
     # Both forms are measured: a gzip of these four bytes has more than four.
-    size = len(gzip.compress(b"a 1\n"))
+    size = len(gzip.compress(b"a 1\n")) + 1
     async with scraping(body_size_limit=ByteSize(size)) as target:
         target.exposed.handler = handler
         await target.scrape(T1)
@@ -224,14 +225,22 @@ ACCEPTS: list[tuple[tuple[ScrapeProtocol, ...], EscapingScheme, str]] = [
 
 @pytest.mark.parametrize(("protocols", "escaping", "header"), ACCEPTS)
 def test_accept(protocols: tuple[ScrapeProtocol, ...], escaping: EscapingScheme, header: str) -> None:
-    readable = frozenset({"application/vnd.google.protobuf", "application/openmetrics-text", "text/plain"})
-    assert accept_header(protocols, escaping, readable) == header
+    assert accept_header(protocols, escaping) == header
 
 
-def test_weights_of_protocols_that_cannot_be_read_stay_free() -> None:
-    header = accept_header(("PrometheusProto", "PrometheusText0.0.4"), "allow-utf-8", frozenset({"text/plain"}))
-    assert header == "text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
-    assert accept_header(DEFAULT_PROTOCOLS, "underscores").count("escaping=underscores") == 2
+async def test_protobuf_is_asked_for_and_read() -> None:
+    gauge = b"\x12\x09\x09" + struct.pack("<d", 2.5)
+    family = b"\x0a\x01a\x18\x01\x22" + bytes([len(gauge)]) + gauge
+    protobuf = PROTOBUF.replace(";", "; ")
+    async with scraping(scrape_protocols=("PrometheusProto", "PrometheusText0.0.4")) as target:
+        target.exposed.handler = answer(bytes([len(family)]) + family, **{"Content-Type": protobuf})
+        await target.scrape(T1)
+        assert target.samples() == {"a": [(T1, 2.5)]}
+        assert target.exposed.requests[0].headers["Accept"].startswith(f"{PROTOBUF};q=0.6,")
+        target.exposed.handler = answer(bytes([len(family) + 1]) + family, **{"Content-Type": protobuf})
+        await target.scrape(T1 + 1000)
+        assert target.report("up") == [(T1, 1.0), (T1 + 1000, 0.0)]
+        assert target.report("scrape_samples_scraped") == [(T1, 1.0), (T1 + 1000, 0.0)]
 
 
 async def test_credentials(tmp_path: Path) -> None:
@@ -264,7 +273,7 @@ async def test_credentials(tmp_path: Path) -> None:
         ]
         secret.unlink()
         await target.scrape(T1 + 2000)
-        assert "secret file" in target.loop.state.last_error
+        assert target.loop.state.last_error.endswith(f"{secret}: no such file or directory")
 
 
 async def test_secret_files_are_relative_to_the_config(tmp_path: Path) -> None:
@@ -272,7 +281,7 @@ async def test_secret_files_are_relative_to_the_config(tmp_path: Path) -> None:
     job = resolved_job(authorization=Authorization(credentials_file="secret"))
     async with open_session() as session:
         assert await JobClient(session, job, tmp_path).http.own_headers.current() == (("Authorization", "Bearer s"),)
-        with pytest.raises(RequestError, match="secret file secret cannot be read"):
+        with pytest.raises(RequestError, match=r"authorization credentials: unable to read file .*secret: no such"):
             await JobClient(session, job, tmp_path / "elsewhere").http.own_headers.current()
 
 

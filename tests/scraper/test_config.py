@@ -129,7 +129,8 @@ REFUSED = [
     ),
     (
         "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - target_label: b\n    regex: '('\n",
-        '5: scrape_configs[0].relabel_configs[0].regex: invalid regular expression "(": missing ): (',
+        '5: scrape_configs[0].relabel_configs[0].regex: invalid regular expression "(": '
+        "error parsing regexp: missing closing ): `(`",
     ),
     (
         "scrape_configs: [{job_name: a, bearer_token: x, basic_auth: {username: u}}]",
@@ -168,7 +169,6 @@ def test_known_keys_without_effect_are_listed() -> None:
     assert ignored_keys(settings) == [
         "global.query_log_file",
         "scrape_configs[0].gce_sd_configs",
-        "scrape_configs[0].scrape_protocols: PrometheusProto",
     ]
 
 

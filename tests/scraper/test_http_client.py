@@ -16,7 +16,7 @@ from aiohttp import web
 from scraper.errors import BodyTooLargeError, RequestError
 from scraper.http_client import HTTPClient
 from scraper.http_config import Authorization, BasicAuth, Header, HTTPConfig
-from scraper.http_secrets import SecretFile
+from scraper.http_files import SecretFile
 from tests.scraper.http_servers import RawServer, raw_server, web_server
 
 PLAIN = HTTPConfig()
@@ -109,7 +109,10 @@ async def test_credentials_in_the_url_are_for_want_of_others(config: HTTPConfig,
         (HTTPConfig(http_headers={"a b": Header(values=("x",))}), "the header 'a b' cannot be sent"),
         (HTTPConfig(http_headers={"X-A": Header(values=("x\r\nX-B: y",))}), "the header X-A cannot be sent"),
         (HTTPConfig(authorization=Authorization(credentials="a\nb")), "the header Authorization cannot be sent"),
-        (HTTPConfig(authorization=Authorization(credentials_file="gone")), "the secret file gone cannot be read"),
+        (
+            HTTPConfig(authorization=Authorization(credentials_file="gone")),
+            "unable to read authorization credentials: unable to read file /.*/gone: open /.*/gone: no such file",
+        ),
     ],
 )
 async def test_headers_that_cannot_be_sent(config: HTTPConfig, error: str, tmp_path: Path) -> None:
@@ -182,15 +185,26 @@ async def test_redirects_to_nowhere(location: str) -> None:
 
     async with web_server(handle) as address:
         client = HTTPClient(PLAIN, Path())
-        with pytest.raises(RequestError, match=r"cannot be asked|not a URL"):
+        with pytest.raises(RequestError, match=r"failed to parse Location header|unsupported protocol scheme \"ftp\""):
             await client.request("GET", f"http://{address}/", timeout_s=5)
         await client.close()
 
 
-@pytest.mark.parametrize("url", ["", "nothing", "ftp://a", "http://", "http://a:99999", "http://a:b", "unix:///x"])
-async def test_urls_that_cannot_be_asked(url: str) -> None:
+UNUSABLE_URLS = [
+    ("", 'Get "": unsupported protocol scheme ""'),
+    ("nothing", 'Get "nothing": unsupported protocol scheme ""'),
+    ("ftp://a", 'Get "ftp://a": unsupported protocol scheme "ftp"'),
+    ("http://", 'Get "http://": http: no Host in request URL'),
+    ("http://a:99999", 'Get "http://a:99999": dial tcp: address 99999: invalid port'),
+    ("http://a:b/c", 'parse "http://a:b/c": invalid port ":b" after host'),
+    ("unix:///x", 'Get "unix:///x": unsupported protocol scheme "unix"'),
+]
+
+
+@pytest.mark.parametrize(("url", "error"), UNUSABLE_URLS)
+async def test_urls_that_cannot_be_asked(url: str, error: str) -> None:
     client = HTTPClient(PLAIN, Path())
-    with pytest.raises(RequestError, match=re.escape(f'"{url}" cannot be asked')):
+    with pytest.raises(RequestError, match=re.escape(error)):
         await client.request("GET", url, timeout_s=5)
     await client.close()
 
@@ -227,7 +241,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         response = await client.request("GET", "http://docker/containers/json", timeout_s=5)
         assert b"/containers/json" in response.body
         await client.close()
-    with pytest.raises(RequestError, match=f"cannot connect to {path}: "):
+    with pytest.raises(RequestError, match=f"dial unix {path}: connect: "):
         await client.request("GET", "http://docker/", timeout_s=5)
     await client.close()
 
@@ -296,7 +310,7 @@ async def test_a_stream_that_breaks_off() -> None:
     pieces = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nabc\n\r\n"]
     async with raw_server(RawServer(pieces, closes=True)) as server:
         client = HTTPClient(PLAIN, Path())
-        with pytest.raises(RequestError, match="the answer broke off"):
+        with pytest.raises(RequestError, match="unexpected EOF"):
             async with client.stream("GET", f"http://{server.address}/", connect_timeout_s=5) as stream:
                 assert [line async for line in stream.lines()] == [b"abc"]
         await client.close()

@@ -116,7 +116,7 @@ async def test_a_changed_secret_gets_a_new_token(tmp_path: Path) -> None:
         server.answer = {"access_token": "t2"}
         assert await authorization(client, url) == "Bearer t2"
         secret.unlink()
-        with pytest.raises(RequestError, match="the secret file secret cannot be read"):
+        with pytest.raises(RequestError, match=r"unable to read file .*secret: no such file"):
             await authorization(client, url)
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_in_form_encoding(text: str, expected: str) -> None:
     [
         (401, {"error": "invalid_client", "error_description": "who"}, 'oauth2: "invalid_client" "who"'),
         (400, {"error": "invalid_scope"}, 'oauth2: "invalid_scope"'),
-        (503, {"message": "later"}, "oauth2: cannot fetch token: 503 Service Unavailable: {.*later"),
+        (503, {"message": "later"}, "oauth2: cannot fetch token: 503 Service Unavailable\nResponse: {.*later"),
         (200, {}, "oauth2: the token server's answer has no access_token"),
         (200, {"access_token": 7}, "oauth2: cannot parse the token server's answer"),
         (200, {"access_token": "a", "expires_in": "soon"}, "oauth2: cannot parse the token server's answer"),
@@ -153,7 +153,7 @@ async def test_no_token_to_be_had(status: int, answer: dict[str, Any], error: st
 
 async def test_a_token_server_that_is_not_there(unused_tcp_port: int) -> None:
     async with client_of(TokenServer(), token_url=f"http://127.0.0.1:{unused_tcp_port}/token") as (client, url):
-        with pytest.raises(RequestError, match=f"cannot connect to 127.0.0.1:{unused_tcp_port}"):
+        with pytest.raises(RequestError, match=f"dial tcp 127.0.0.1:{unused_tcp_port}: connect: connection refused"):
             await authorization(client, url)
 
 

@@ -131,14 +131,14 @@ async def test_http_is_asked_of_the_proxy() -> None:
 async def test_a_proxy_that_refuses(tmp_path: Path) -> None:
     async with proxy_server(Proxy(refuses=407)) as proxy:
         client = HTTPClient(HTTPConfig(proxy_url=f"http://{proxy.address}"), tmp_path)
-        with pytest.raises(RequestError, match=re.escape('Get "https://a.invalid/": the proxy refuses: 407 No')):
+        with pytest.raises(RequestError, match=re.escape('Get "https://a.invalid/": No')):
             await client.request("GET", "https://a.invalid/", timeout_s=5)
         await client.close()
 
 
 async def test_a_proxy_that_is_not_there(unused_tcp_port: int) -> None:
     client = HTTPClient(HTTPConfig(proxy_url=f"http://127.0.0.1:{unused_tcp_port}"), Path())
-    with pytest.raises(RequestError, match=f"cannot connect to the proxy 127.0.0.1:{unused_tcp_port}"):
+    with pytest.raises(RequestError, match=f"proxyconnect tcp: dial tcp 127.0.0.1:{unused_tcp_port}: connect"):
         await client.request("GET", "http://a.invalid/", timeout_s=5)
     await client.close()
 

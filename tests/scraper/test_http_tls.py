@@ -46,14 +46,14 @@ async def test_whom_to_trust(tmp_path: Path) -> None:
         assert await ask(address, TLSConfig(ca=authority.ca.read_text()), tmp_path)
         assert await ask(address, TLSConfig(insecure_skip_verify=True), tmp_path)
         for wrong in (TLSConfig(), TLSConfig(ca=other.ca.read_text())):
-            with pytest.raises(RequestError, match=f"no TLS connection with {address}: .*certificate verify failed"):
+            with pytest.raises(RequestError, match=r"tls: failed to verify certificate: x509: .* unknown authority"):
                 await ask(address, wrong, tmp_path)
 
 
 async def test_the_name_that_a_certificate_is_for(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with web_server(whom, authority.server_context(subject="DNS:node.example")) as address:
-        with pytest.raises(RequestError, match="IP address mismatch"):
+        with pytest.raises(RequestError, match=r"x509: certificate is not valid for 127\.0\.0\.1"):
             await ask(address, TLSConfig(ca_file="ca.pem"), tmp_path)
         assert await ask(address, TLSConfig(ca_file="ca.pem", server_name="node.example"), tmp_path)
 
@@ -75,7 +75,7 @@ async def test_versions(tmp_path: Path) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with web_server(whom, context) as address:
         assert await ask(address, TLSConfig(ca_file="ca.pem", max_version="TLS12"), tmp_path) == "nobody TLSv1.2"
-        with pytest.raises(RequestError, match=f"{address}: "):
+        with pytest.raises(RequestError, match=f'{address}/": '):
             await ask(address, TLSConfig(ca_file="ca.pem", min_version="TLS13"), tmp_path)
 
 
@@ -86,7 +86,7 @@ async def test_old_versions_are_spoken_where_they_are_allowed(tmp_path: Path) ->
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     async with web_server(whom, context) as address:
         assert await ask(address, TLSConfig(ca_file="ca.pem", min_version="TLS10"), tmp_path) == "nobody TLSv1"
-        with pytest.raises(RequestError, match=f"{address}: "):
+        with pytest.raises(RequestError, match=f'{address}/": '):
             await ask(address, TLSConfig(ca_file="ca.pem"), tmp_path)
 
 
@@ -128,16 +128,16 @@ async def test_a_file_that_keeps_its_text_keeps_the_connection(tmp_path: Path) -
     async with web_server(whom, authority.server_context()) as address:
         client = HTTPClient(HTTPConfig(tls_config=TLSConfig(ca_file="ca.pem")), tmp_path)
         await client.request("GET", f"https://{address}/", timeout_s=5)
-        context = client.tls.context()
+        context = await client.tls.current()
         os.utime(authority.ca, (1, 1))
-        assert client.tls.context() is context
+        assert await client.tls.current() is context
         await client.close()
 
 
 @pytest.mark.parametrize(
     ("tls", "error"),
     [
-        (TLSConfig(ca_file="gone"), "tls_config: .*gone cannot be read"),
+        (TLSConfig(ca_file="gone"), "tls_config: unable to read file .*gone: no such file or directory"),
         (TLSConfig(ca="nonsense"), "tls_config: ca cannot be used"),
         (TLSConfig(cert="nonsense", key="nonsense"), "tls_config: cert with key cannot be used"),
         (TLSConfig(min_version="TLS13", max_version="TLS12"), "max_version TLS12 is below min_version TLS13"),

@@ -204,6 +204,7 @@ async def test_wrong_parameters_of_relabel_steps(
 @pytest.mark.parametrize(
     ("scraped_at", "reached_at"),
     [
+        ("http://localhost:7/metrics", "http://HERE:7/metrics"),
         ("http://localhost:9090/metrics", "http://HERE:9090/metrics"),
         ("https://127.0.0.1/metrics?a=http://localhost/", "https://HERE/metrics?a=http://localhost/"),
         ("http://[::1]:1/", "http://HERE:1/"),
@@ -213,7 +214,33 @@ async def test_wrong_parameters_of_relabel_steps(
     ],
 )
 def test_global_urls(scraped_at: str, reached_at: str) -> None:
-    assert global_url(scraped_at) == reached_at.replace("HERE", socket.gethostname())
+    assert global_url(scraped_at, "", 7) == reached_at.replace("HERE", socket.gethostname())
+
+
+@pytest.mark.parametrize(
+    ("scraped_at", "reached_at"),
+    [
+        ("http://localhost:7/metrics", "https://watch.example/metrics"),
+        ("http://[::1]:9100/metrics?a=b", "http://watch.example:9100/metrics?a=b"),
+        ("https://127.0.0.1:9100", "https://watch.example:9100"),
+        ("http://10.0.0.1:7/metrics", "http://10.0.0.1:7/metrics"),
+    ],
+)
+def test_global_urls_behind_an_external_one(scraped_at: str, reached_at: str) -> None:
+    assert global_url(scraped_at, "https://watch.example", 7) == reached_at
+
+
+async def test_a_server_that_scrapes_itself_shows_where_others_reach_it(serve: Serve, store: Store) -> None:
+    manager = ScrapeManager(store)
+    server = await serve(targets=manager, external_url="https://watch.example/here")
+    own = StaticConfig(targets=(f"localhost:{server.port}", "localhost:1"))
+    await manager.apply(ScrapeSettings(scrape_configs=(ScrapeConfig(job_name="self", static_configs=(own,)),)))
+    try:
+        await eventually(lambda: len(manager.active_targets()) == 2)
+        shown = {target["globalUrl"] for target in (await server.data("targets"))["activeTargets"]}
+        assert shown == {"https://watch.example/metrics", "http://watch.example:1/metrics"}
+    finally:
+        await manager.stop()
 
 
 async def test_inventory(serve: Serve, store: Store, tmp_path: Path) -> None:

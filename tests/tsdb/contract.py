@@ -240,6 +240,46 @@ class StoreContract:
         assert store.label_values("instance", [[up]], 0, 9000, limit=1) == ["1"]
         assert store.label_values("nope", [], 0, 9000) == []
 
+    # Counting
+
+    def test_series_are_counted_by_metric_label_pair_and_target(self, store: Store, settle: Settle) -> None:
+        for job, hosts in (("node", "ab"), ("cloud", "abc")):
+            layout = layout_of(store, *[metric("x", job=job, host=host) for host in hosts], metric("shared"))
+            write(store, store.register_target(Labels.of(job=job)), layout, 0, [1.0] * len(layout)).result()
+        store = settle(store)
+        found = store.cardinality(10)
+        assert (found.series, found.label_pairs) == (6, 7)
+        assert [(count.name, count.value) for count in found.metric_series] == [("x", 5), ("shared", 1)]
+        assert [(count.name, count.value) for count in found.label_values] == [("host", 3), ("__name__", 2), ("job", 2)]
+        assert {count.name for count in found.label_bytes} == {"__name__", "host", "job"}
+        assert [(count.name, count.value) for count in store.cardinality(2).pair_series] == [
+            ("__name__=x", 5),
+            ("job=cloud", 3),
+        ]
+        assert [(target.labels.get("job"), target.series) for target in found.target_series] == [
+            ("cloud", 4),
+            ("node", 3),
+        ]
+
+    def test_reads_are_counted_by_metric(self, store: Store, settle: Settle) -> None:
+        for name in ("x", "y", "z"):
+            store.append_samples(metric(name, job="node"), [(1000, 1.0)])
+        store = settle(store)
+        for name in ("x", "x", "missing"):
+            store.select([Matcher.equal("__name__", name)], 0, 2000)
+        store.select([Matcher("__name__", MatchType.REGEX, "x|y")], 0, 2000)
+        store.series([[Matcher.equal("__name__", "z")]], 0, 2000)
+        usage = store.usage()
+        assert {metric.name: (metric.series, metric.reads) for metric in usage.metrics} == {
+            "x": (1, 3),
+            "y": (1, 1),
+            "z": (1, 0),
+        }
+        assert {metric.name for metric in usage.metrics if metric.last_read_ms is None} == {"z"}
+        assert all(
+            metric.last_read_ms is None or metric.last_read_ms >= usage.counted_since_ms for metric in usage.metrics
+        )
+
     # Servers
 
     def test_targets_make_servers(self, store: Store, settle: Settle) -> None:
@@ -377,6 +417,8 @@ class StoreContract:
             lambda: store.put_server(Server(uuid.UUID(int=1), "a")),
             lambda: store.maintain(0),
             lambda: store.stats(),
+            lambda: store.cardinality(10),
+            lambda: store.usage(),
         ]
         for call in calls:
             with pytest.raises(StoreClosedError):

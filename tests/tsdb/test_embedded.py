@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from tsdb.errors import StoreLockedError, StoreOpenError
 from tsdb.model import Batch, LogQuery
 
 WINDOW_MS = 60_000
+LEVELS_MS = (WINDOW_MS, 4 * WINDOW_MS, 12 * WINDOW_MS)
 FAR_FUTURE_MS = 10**12
 
 
 def open_small(directory: Path, retention_ms: int | None = None) -> EmbeddedStore:
-    return EmbeddedStore(directory, window_ms=WINDOW_MS, sealing_delay_ms=0, retention_ms=retention_ms)
+    return EmbeddedStore(directory, levels_ms=LEVELS_MS, sealing_delay_ms=0, retention_ms=retention_ms)
 
 
 @pytest.fixture
@@ -64,27 +66,17 @@ class TestEmbeddedStore(StoreContract):
 # Writing
 
 
-class CountingStore(EmbeddedStore):
-    """Counts its transactions."""
-
-    transactions = 0
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self.transactions += 1
-        with super()._transaction() as connection:
-            yield connection
-
-
 def test_appends_of_a_moment_share_a_transaction(tmp_path: Path) -> None:
-    store = CountingStore(tmp_path / "data", commit_delay_s=0.5)
+    store = EmbeddedStore(tmp_path / "data", commit_delay_s=0.5)
     target_id = store.register_target(Labels.of(job="j"))
     layout = layout_of(store, metric("a"))
+    others: list[float] = []
+    store.follow(lambda batch: others.append(store.stats()["journal_rows"]))
     futures = [store.append(Batch(target_id, layout, time_ms, np.array([1.0]))) for time_ms in range(100)]
     for future in futures:
         future.result(30)
-
-    assert store.transactions == 1
+    store.append_logs([]).result()  # whatever follows the write has happened by now
+    assert others == [100] * 100
     assert store.stats()["samples_appended_total"] == 100
     store.close()
 
@@ -114,12 +106,35 @@ def test_one_process_at_a_time(store: EmbeddedStore, tmp_path: Path) -> None:
     open_small(tmp_path / "data").close()
 
 
+@pytest.mark.parametrize("durability", ["normal", "full"])
+def test_a_stop_of_the_machine_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, durability: Literal["normal", "full"]
+) -> None:
+    lock = tmp_path / "lock"
+
+    def opened_after(ending: str | None) -> list[str]:
+        caplog.clear()
+        if ending is not None:
+            lock.write_text(ending)
+        store = EmbeddedStore(tmp_path, durability=durability)
+        store.append_samples(metric("x"), [(1_700_000_000_000, 1.0)])
+        assert lock.read_text().split()[0] == str(os.getpid())
+        store.close()
+        assert lock.read_text().strip() == ""
+        return [record.getMessage() for record in caplog.records]
+
+    here = Path("/proc/sys/kernel/random/boot_id").read_text()
+    assert [opened_after(ending) for ending in (None, "", "123", f"123 {here}")] == [[], [], [], []]
+    told = opened_after("123 6f1c6dd5-another-start")
+    assert told == [] if durability == "full" else "is of 2023-11-14T22:13:20+00:00" in told[0]
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     open_small(tmp_path).close()
     with contextlib.closing(sqlite3.connect(tmp_path / "fleetwatch.db")) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
         connection.commit()
-    with pytest.raises(StoreOpenError, match=r"newer Fleetwatch: its schema version is 99, .* up to 1; upgrade"):
+    with pytest.raises(StoreOpenError, match=r"newer Fleetwatch: its schema version is 99, .* up to 2; upgrade"):
         open_small(tmp_path)
 
 

@@ -21,7 +21,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_full_disk(small_disk: Path) -> None:
-    store = EmbeddedStore(small_disk / "data", window_ms=60_000, sealing_delay_ms=0)
+    store = EmbeddedStore(small_disk / "data", levels_ms=(60_000, 240_000), sealing_delay_ms=0)
     target = store.register_target(Labels.of(job="node"))
     names = [metric("x", n=str(n)) for n in range(100)]
     layout = layout_of(store, *names)

@@ -3,46 +3,73 @@
 The order of things is what keeps a sample from being lost or read twice:
 - a batch is in the head only after its journal row is committed, and its future is done only after that;
 - a window's blocks appear in one transaction with the mark that its journal rows are sealed, after which the head
-  forgets it; the rows are removed later, those of all targets together, as they lie in the file;
-- a read looks at the head first and at the blocks after, so that a window sealed meanwhile is seen twice, which
-  merges, and never missed.
+  forgets it; the rows are removed later;
+- a merged block appears in the transaction that hides those it replaces;
+- a read looks at the head first and at the blocks after, all of them in one transaction, so that a window sealed
+  meanwhile is seen twice, which merges, and never missed.
 """
 
 import contextlib
-import sqlite3
+import itertools
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tsdb.embedded import blocks, journal, logs
+from common.matchers import Matcher
+from tsdb.embedded import backup, journal, logs, rollup_rows, tombstone_rows
+from tsdb.embedded.blocks import BlockReader
 from tsdb.embedded.catalog_rows import CatalogRows
-from tsdb.embedded.database import Database
-from tsdb.errors import WriteRefusedError
-from tsdb.head import last_time_ms
+from tsdb.embedded.database import Database, Durability
+from tsdb.embedded.deletes import Deletes
+from tsdb.embedded.disk_watch import NO_WATCH, DiskState, DiskThresholds, DiskWatch
+from tsdb.embedded.exemplar_rows import ExemplarRows
+from tsdb.embedded.journal import Journal
+from tsdb.embedded.retention import FOR_EVER_MS, NEVER_MS, Retention, expired_until_ms
+from tsdb.embedded.retention_classes import Classes, RetentionClasses, stored_classes
+from tsdb.embedded.rollup_making import RollupMaking
+from tsdb.embedded.rollup_reading import Buckets, RollupReader
+from tsdb.embedded.sealing import Sealing
+from tsdb.embedded.usage_rows import UsageRows
+from tsdb.embedded.writer import Writer
+from tsdb.errors import StoreError, WriteRefusedError
+from tsdb.exemplars import CAPACITY
+from tsdb.limits import NO_LIMITS, SeriesLimits
 from tsdb.local import LocalStore
-from tsdb.model import Batch, LogEntry, LogQuery, Server
-from tsdb.pieces import Piece, Wanted, join
+from tsdb.model import Batch, IntArray, LogEntry, LogQuery, SeriesExemplar, Server
+from tsdb.pieces import Piece, Wanted
+from tsdb.rollups import Column, RollupFrame
+from tsdb.tombstones import Deletion, Tombstone
 
-WINDOW_MS = 2 * 3600 * 1000
-"""What a block spans. At the usual 15 s between scrapes, 480 samples a series."""
+log = logging.getLogger(__name__)
 
-SEALING_DELAY_MS = 10 * 60 * 1000
+LEVELS_MS = (30 * 60 * 1000, 2 * 3600 * 1000, 8 * 3600 * 1000)
+"""What blocks span: first what is sealed, then what several of those are merged into. Each divides the next.
+
+A read decodes whole blocks: an hour from one of a day takes three times as long as from one of eight hours, which are
+larger by one or two in a hundred.
+"""
+
+SEALING_DELAY_MS = 5 * 60 * 1000
 """How long after its end a window is sealed: rules and live charts look at minutes, and find them in the head."""
 
-# What a transaction of the retention removes at most, so that appends do not wait for it.
-_EXPIRED_BLOCKS_AT_ONCE = 50
-_EXPIRED_LOGS_AT_ONCE = 2000
-# The same for sealed journal rows.
-_TRIMMED_ROWS_AT_ONCE = 500
+CACHE_BYTES = 64 * 1024 * 1024
+"""For decoded blocks."""
+
+SNAPSHOTS = "snapshots"
+"""The directory in that of the store."""
 
 
 class EmbeddedStore(LocalStore):
     """A Store in a directory. See tsdb.store.Store for the contract, and open_store.
 
-    An append waits `commit_delay_s` for others to share its transaction. Raises StoreOpenError where the directory
-    cannot be used, of it StoreLockedError where another process does.
+    An append waits `commit_delay_s` for others to share its transaction. With `read_only` the directory is not
+    locked: the store reads what another process writes, series and unsealed samples as of opening; what would write
+    raises StoreError. Without `retention_classes` those count that it had last. Raises StoreOpenError where the
+    directory cannot be used, of it StoreLockedError where another process does.
     """
 
     def __init__(
@@ -50,31 +77,69 @@ class EmbeddedStore(LocalStore):
         directory: str | Path,
         *,
         retention_ms: int | None = None,
-        window_ms: int = WINDOW_MS,
+        retention_bytes: int | None = None,
+        retention_classes: Classes | None = None,
+        durability: Durability = "normal",
+        limits: SeriesLimits = NO_LIMITS,
+        read_only: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        rollup_after_ms: int | None = None,
+        rollup_keep_ms: int | None = None,
+        max_exemplars: int = CAPACITY,
+        disk: DiskThresholds = NO_WATCH,
+        levels_ms: Sequence[int] = LEVELS_MS,
         sealing_delay_ms: int = SEALING_DELAY_MS,
         commit_delay_s: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(limits, max_exemplars)
         self._retention_ms = retention_ms
-        self._window_ms = window_ms
+        self._retention_bytes = retention_bytes
+        self._rollup_after_ms = rollup_after_ms
+        self._rollup_keep_ms = rollup_keep_ms
+        self._read_only = read_only
+        self._levels_ms = tuple(levels_ms)
+        if any(longer % shorter for shorter, longer in itertools.pairwise(self._levels_ms)):
+            raise ValueError(f"each of the levels must divide the next, not {self._levels_ms} ms")
         self._sealing_delay_ms = sealing_delay_ms
         self._commit_delay_s = commit_delay_s
-        self._catalog_rows = CatalogRows(self._catalog)
+        self._synced = durability == "full"
         self._waiting: list[tuple[Batch, Future[None]]] = []
         self._waiting_lock = threading.Lock()
         self._maintenance = threading.Lock()
         self._sealed_until_ms: int | None = None
-        # Journal rows that are in blocks, still to be removed.
-        self._sealed_seqs: list[int] = []
-        self._last_seq = 0
-        self._last_block_id = 0
-        self._journal_rows = 0
+        self._rolled_up_at_ms: int | None = None
+        self._dropped_at_ms: int | None = None
+        # What is older is past the retention and not read, though a block may still have it.
+        self._expired_until_ms = NEVER_MS
         self._blocks = 0
         self._commit_seconds = 0.0
         self._refused = 0
-        self._database = Database(Path(directory))
+        self._catalog_rows = CatalogRows(self._catalog)
+        self._exemplar_rows = ExemplarRows(self._exemplars)
+        self._usage_rows = UsageRows(self._reads)
+        self._journal = Journal()
+        self._block_reader = BlockReader(cache_bytes)
+        self._database = Database(Path(directory), durability, read_only)
+        self._disk = DiskWatch(Path(directory), disk)
+        self._rollup_reader = RollupReader(self._database, self._head, self._block_reader, self._catalog)
         try:
+            self._classes = self._retention_classes(retention_classes)
             self._load()
+            self._writer = Writer(self._database, self._catalog_rows, self._exemplar_rows)
+            self._sealing = Sealing(
+                self._database,
+                self._writer,
+                self._head,
+                self._journal,
+                self._levels_ms,
+                self._tombstones,
+                self._classes,
+            )
+            self._deletes = Deletes(self._database, self._writer, self._tombstones, self._sealing)
+            self._retention = Retention(
+                self._database, self._writer, self._head, self._journal, self._catalog, self._catalog_rows
+            )
+            self._rollups = RollupMaking(self._database, self._writer)
         except BaseException:
             self._database.close()
             raise
@@ -85,30 +150,44 @@ class EmbeddedStore(LocalStore):
         """See Store.append."""
         future: Future[None] = Future()
         with self._waiting_lock:
-            self._check_open()
+            self._check_writable()
+            if (reason := self._disk.refusal()) is not None:
+                self._refused += 1
+                future.set_exception(WriteRefusedError(reason))
+                return future
             self._waiting.append((batch, future))
             if len(self._waiting) == 1:
-                self._database.in_writer(self._commit_waiting)
+                self._writer.submit(self._commit_waiting)
         return future
+
+    def append_exemplars(self, exemplars: Sequence[SeriesExemplar]) -> None:
+        """See Store.append_exemplars."""
+        with self._waiting_lock:
+            self._check_writable()
+            # Batches that wait take them along.
+            if self._exemplar_rows.add(exemplars) and not self._waiting:
+                self._writer.submit(self._write_catalog)
 
     def append_logs(self, entries: Sequence[LogEntry]) -> Future[None]:
         """See Store.append_logs."""
         entries = list(entries)
 
         def write() -> None:
-            with self._transaction() as connection:
+            if (reason := self._disk.refusal()) is not None:
+                raise WriteRefusedError(reason)
+            with self._writer.transaction() as connection:
                 logs.insert(connection, entries)
 
         with self._waiting_lock:
-            self._check_open()
-            return self._database.in_writer(write)
+            self._check_writable()
+            return self._writer.submit(write)
 
     def put_server(self, server: Server) -> None:
         """See Store.put_server. Raises WriteRefusedError where it cannot be stored now."""
         with self._waiting_lock:
-            self._check_open()
+            self._check_writable()
             self._catalog.put_server(server)
-            written = self._database.in_writer(self._write_catalog)
+            written = self._writer.submit(self._write_catalog)
         written.result()
 
     # Reading
@@ -119,37 +198,103 @@ class EmbeddedStore(LocalStore):
         with self._database.reader() as connection:
             return logs.select(connection, query)
 
+    def select_rollups(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        resolution_ms: int,
+        columns: Sequence[Column],
+    ) -> list[RollupFrame] | None:
+        """See tsdb.rollups.RollupStore."""
+        self._check_open()
+        tombstones = self._tombstones.active()
+        asked = Buckets(start_ms, end_ms, resolution_ms, columns)
+        found = self._catalog.index.resolve(matchers)
+        rollups = self._rollup_reader.select(found, asked, self._expired_until_ms, tombstones)
+        if rollups is not None:
+            self._reads.note(matchers, found, self._catalog.index)
+        return rollups
+
     def _pieces(self, targets: list[int], wanted: Wanted, start_ms: int, end_ms: int) -> Iterator[list[Piece]]:
+        start_ms = max(start_ms, self._expired_until_ms)
         heads = [self._head.pieces(target_id, wanted, start_ms, end_ms) for target_id in targets]
         with self._database.reader() as connection:
             for target_id, head in zip(targets, heads, strict=True):
-                yield blocks.pieces(connection, self._catalog, target_id, wanted, start_ms, end_ms) + head
+                yield self._block_reader.pieces(connection, target_id, wanted, start_ms, end_ms) + head
 
     # Running
 
     def maintain(self, now_ms: int) -> None:
         """See Store.maintain. Raises WriteRefusedError where it cannot write; the next call tries again."""
-        self._check_open()
-        with self._maintenance:
-            before_ms = (now_ms - self._sealing_delay_ms) // self._window_ms * self._window_ms
+        before_ms = self._sealable_before_ms(now_ms)
+        self._growth.mark(now_ms, self._catalog.index.next_id)
+        with self._maintaining():
+            # First what makes room, for a disk that is full.
+            self._expire(now_ms)
+            self._retention.sweep()
+            self._retention.trim_journal()
+            if self._disk.look() >= DiskState.DROP:
+                self._retention.make_room(self._disk.excess_bytes(), self._levels_ms[0], self._retention_ms)
+            self._deletes.doom(now_ms)
             if self._sealed_until_ms is None or before_ms > self._sealed_until_ms:
-                for target_id in self._head.targets():
-                    self._seal(target_id, before_ms)
+                self._sealing.seal(before_ms)
                 self._sealed_until_ms = before_ms
-            self._trim_journal()
-            if self._retention_ms is not None:
-                self._expire(now_ms - self._retention_ms)
+                self._retention.trim_journal()
+                self._retention.regroup_series()
+                self._expire(now_ms)
+            self._sealing.merge(before_ms)
+            self._retention.classify(self._classes, self._sealing)
+            self._deletes.purge()
+            self._roll_up(now_ms)
+            self._clean()
+            if self._usage_rows.due(now_ms):
+                self._writer.submit(self._write_usage).result()
+            if self._dropped_at_ms is None or now_ms >= self._dropped_at_ms + self._levels_ms[-1]:
+                self._retention.drop_series()
+                self._dropped_at_ms = now_ms
+
+    def seal(self, now_ms: int) -> None:
+        """Seal every window that has ended, late samples too, which `maintain` leaves to the end of the next one."""
+        with self._maintaining():
+            self._sealing.seal(self._sealable_before_ms(now_ms))
+            self._retention.trim_journal()
+
+    def compact(self, now_ms: int) -> None:
+        """As `maintain`, with nothing put off: late samples are sealed now, and few small blocks merged too."""
+        self.seal(now_ms)
+        with self._maintaining():
+            self._expire(now_ms)
+            self._sealing.merge(self._sealable_before_ms(now_ms), fewest_strays=1)
+            self._deletes.purge()
+            self._clean()
+
+    def clean_tombstones(self) -> None:
+        """See Store.clean_tombstones. What is not sealed yet is removed when it is."""
+        with self._maintaining():
+            self._deletes.doom(FOR_EVER_MS)
+            self._retention.trim_journal()
+            self._deletes.purge()
+            self._clean()
+
+    def snapshot(self, name: str) -> None:
+        """See Store.snapshot. What was acknowledged before the call is in it. Raises BackupError."""
+        self._check_open()
+        directory = self._database.path.parent
+        backup.back_up(directory, directory / SNAPSHOTS / name, lambda done, total: None)
 
     def stats(self) -> dict[str, float]:
         """See Store.stats."""
         self._check_open()
         return {
             **self._figures(),
-            "journal_rows": float(self._journal_rows),
+            **self._block_reader.figures(),
+            "journal_rows": float(self._journal.rows),
             "blocks": float(self._blocks),
             "bytes_on_disk": float(self._database.size_bytes()),
             "last_commit_seconds": self._commit_seconds,
             "batches_refused_total": float(self._refused),
+            **self._disk.figures(),
         }
 
     def close(self) -> None:
@@ -158,25 +303,24 @@ class EmbeddedStore(LocalStore):
             if self._closed:
                 return
             self._closed = True
-            rest = self._database.in_writer(self._write_catalog)
+            self._writer.stopping = True
+            rest = None if self._read_only else self._writer.submit(self._write_usage)
         # Numbers given out that no batch has used: nobody was told that they are durable.
-        with contextlib.suppress(WriteRefusedError):
-            rest.result()
+        if rest is not None:
+            with contextlib.suppress(WriteRefusedError):
+                rest.result()
         with self._maintenance:
             self._database.close()
 
     # In the writer thread
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that also stores whatever is new in the catalog."""
-        with self._database.transaction() as connection:
-            self._catalog_rows.write(connection)
-            yield connection
-        self._catalog_rows.committed()
+    def _write_usage(self) -> None:
+        with self._writer.transaction() as connection:
+            self._usage_rows.write(connection)
+        self._usage_rows.committed()
 
     def _write_catalog(self) -> None:
-        with self._transaction():
+        with self._writer.transaction():
             pass
 
     def _commit_waiting(self) -> None:
@@ -189,9 +333,11 @@ class EmbeddedStore(LocalStore):
         started = time.perf_counter()
         try:
             parts = [part for batch, _ in taken for part in self._parts(batch)]
-            numbered = list(enumerate(parts, self._last_seq + 1))
-            with self._transaction() as connection:
-                journal.insert(connection, [journal.to_row(seq, part) for seq, part in numbered])
+            numbered = list(enumerate(parts, self._journal.last_seq + 1))
+            for part in parts:
+                self._catalog.hold(part.target_id, part.layout)
+            with self._writer.transaction([part.layout for part in parts]) as connection:
+                self._journal.insert(connection, numbered)
         except BaseException as error:
             self._refused += len(taken)
             for _, future in taken:
@@ -200,11 +346,9 @@ class EmbeddedStore(LocalStore):
                 raise
             return
         self._commit_seconds = time.perf_counter() - started
-        self._journal_rows += len(numbered)
         for seq, part in numbered:
             self._show(seq, part)
-            self._samples_appended += len(part.layout)
-            self._last_seq = seq
+            self._journal.inserted(seq, part.layout.layout_id)
         for _, future in taken:
             future.set_result(None)
         for batch, _ in taken:
@@ -212,75 +356,104 @@ class EmbeddedStore(LocalStore):
 
     # Maintenance
 
-    def _seal(self, target_id: int, before_ms: int) -> None:
-        """Move what the head holds of a target from before a time into blocks, by whole batches."""
-        upto_seq = self._last_seq
-        leaving = self._head.before(target_id, before_ms, upto_seq)
-        if not leaving.seqs:
+    @contextlib.contextmanager
+    def _maintaining(self) -> Iterator[None]:
+        self._check_writable()
+        with self._maintenance:
+            self._check_writable()
+            yield
+            self._count_blocks()
+
+    def _sealable_before_ms(self, now_ms: int) -> int:
+        """The end of the last window that can be sealed."""
+        return (now_ms - self._sealing_delay_ms) // self._levels_ms[0] * self._levels_ms[0]
+
+    def _expire(self, now_ms: int) -> None:
+        if self._retention_ms is not None:
+            before_ms = max(self._expired_until_ms, now_ms - self._classes.longest_ms(self._retention_ms))
+            self._retention.forget_before(before_ms)
+            self._retention.expire(max(before_ms, now_ms - self._retention_ms))
+            self._expired_until_ms = before_ms
+        self._retention.expire_classes(now_ms, self._expired_until_ms)
+
+    def _roll_up(self, now_ms: int) -> None:
+        """Once for each window of the shortest level."""
+        before_ms = self._sealable_before_ms(now_ms)
+        if self._rolled_up_at_ms is not None and before_ms <= self._rolled_up_at_ms:
             return
-        sealed = [
-            block
-            for piece in [*join(leaving.rows), *leaving.loose]
-            for block in blocks.encode(piece, self._window_ms, self._catalog)
-        ]
+        if self._rollup_after_ms is not None:
+            self._rollups.make(now_ms - self._rollup_after_ms, self._expired_until_ms)
+        if self._rollup_keep_ms is not None:
+            self._rollups.expire(now_ms - self._rollup_keep_ms)
+        self._rolled_up_at_ms = before_ms
 
-        def write() -> None:
-            with self._transaction() as connection:
-                for block_id, block in enumerate(sealed, self._last_block_id + 1):
-                    blocks.insert(connection, block_id, target_id, block)
-                journal.mark_sealed(connection, target_id, before_ms, upto_seq)
-            self._last_block_id += len(sealed)
-            self._blocks += len(sealed)
-            self._sealed_seqs += leaving.seqs
-            self._head.drop(target_id, before_ms, upto_seq)
+    def _clean(self) -> None:
+        """Remove what merges and the retention have left, and give its space back."""
+        self._retention.sweep()
+        if self._retention_bytes is not None:
+            self._retention.shrink(self._retention_bytes, self._levels_ms[0])
+        self._retention.give_back()
 
-        self._check_open()
-        self._database.in_writer(write).result()
+    # Deletes
 
-    def _trim_journal(self) -> None:
-        """Remove sealed rows, a little at once."""
-        self._sealed_seqs.sort()
-        while self._sealed_seqs:
-            seqs = self._sealed_seqs[:_TRIMMED_ROWS_AT_ONCE]
+    def _last_seq(self) -> int:
+        return self._journal.last_seq
 
-            def write(seqs: list[int] = seqs) -> None:
-                with self._transaction() as connection:
-                    journal.delete(connection, seqs)
-                self._journal_rows -= len(seqs)
+    def _has_rollups(self, series_ids: IntArray, start_ms: int, end_ms: int) -> bool:
+        with self._database.reader() as connection:
+            days = rollup_rows.without(connection, series_ids, start_ms, end_ms) if start_ms <= end_ms else ()
+            return any(True for _ in days)
 
-            self._check_open()
-            self._database.in_writer(write).result()
-            del self._sealed_seqs[: len(seqs)]
+    def _bury(self, tombstone: Tombstone) -> Deletion:
+        self._check_writable()
+        return self._deletes.add(tombstone)
 
-    def _expire(self, before_ms: int) -> None:
-        """Remove blocks and logs from before a time, a little at once."""
+    def _dig_up(self, deletion_id: int) -> bool:
+        self._check_writable()
+        return self._deletes.undo(deletion_id)
 
-        def write() -> bool:
-            with self._transaction() as connection:
-                gone = blocks.delete_before(connection, before_ms, _EXPIRED_BLOCKS_AT_ONCE)
-                logs_gone = logs.delete_before(connection, before_ms * 1_000_000, _EXPIRED_LOGS_AT_ONCE)
-            self._blocks -= gone
-            return gone > 0 or logs_gone > 0
+    # Counting and loading
 
-        self._check_open()
-        while self._database.in_writer(write).result():
-            self._check_open()
+    def _count_blocks(self) -> None:
+        with self._database.reader() as connection:
+            (self._blocks,) = connection.execute("SELECT count(*) FROM blocks").fetchone()
+
+    def _retention_classes(self, given: Classes | None) -> RetentionClasses:
+        with self._database.reader() as connection:
+            return RetentionClasses(stored_classes(connection) if given is None else given, self.labels_of)
 
     def _load(self) -> None:
         """Read the catalog and replay the journal into the head."""
         with self._database.reader() as connection:
             self._catalog_rows.load(connection)
-            for target_id, layout_id in connection.execute("SELECT DISTINCT target_id, layout_id FROM blocks"):
-                self._catalog.hold(target_id, self._catalog.layout_by_id(layout_id))
-            self._blocks, self._last_block_id, self._last_seq = connection.execute(
-                "SELECT count(*), coalesce(max(block_id), 0), coalesce(max(last_seq), 0) FROM blocks"
+            self._exemplar_rows.load(connection)
+            for tombstone in tombstone_rows.load(connection, self.resolve_any):
+                self._tombstones.put(tombstone)
+            self._usage_rows.load(connection)
+            self._expired_until_ms = expired_until_ms(connection)
+            (self._journal.last_seq,) = connection.execute(
+                "SELECT max(coalesce((SELECT max(last_seq) FROM blocks), 0),"
+                " coalesce((SELECT max(upto_seq) FROM sealings), 0))"
             ).fetchone()
-            sealings = journal.sealings(connection)
-            for seq, batch in journal.replay(connection, self._catalog):
-                before_ms, upto_seq = sealings.get(batch.target_id, (0, -1))
-                if seq <= upto_seq and last_time_ms(batch) < before_ms:
-                    self._sealed_seqs.append(seq)
+            latest_ms: int | None = None
+            for seq, batch, sealed in journal.replay(connection, self._catalog):
+                if sealed:
+                    self._journal.sealed.append(seq)
                 else:
                     self._show(seq, batch)
-                self._journal_rows += 1
-                self._last_seq = max(self._last_seq, seq)
+                self._journal.inserted(seq, batch.layout.layout_id)
+                latest_ms = batch.time_ms
+        self._samples_appended = 0
+        self._count_blocks()
+        if self._database.last_ending == "machine stopped" and not self._synced:
+            latest = "none" if latest_ms is None else datetime.fromtimestamp(latest_ms / 1000, UTC).isoformat()
+            log.warning(
+                "the machine stopped while the store was open: what was written in the last moments before it may be "
+                "missing; the last batch that is not sealed is of %s (storage.embedded.durability: full prevents this)",
+                latest,
+            )
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._read_only:
+            raise StoreError(f"{self._database.path.parent} was opened for reading only")

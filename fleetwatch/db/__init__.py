@@ -1,0 +1,1 @@
+"""`fleetwatch db`: one module for each group of commands; `fleetwatch.db_cli` has their flags."""

@@ -1,0 +1,120 @@
+"""`fleetwatch db delete` and `db undelete`."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from common.errors import FleetwatchError
+from common.matchers import Matcher
+from server.errors import BadDataError
+from server.params import MAX_TIME_MS, MIN_TIME_MS, parse_time
+from server.selectors import parse_selectors
+from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.inspection import refuse_without_store
+from tsdb.errors import StoreLockedError
+from tsdb.tombstones import Deletion
+
+
+class DeleteError(FleetwatchError):
+    """A flag is wrong, or a running process has the store."""
+
+
+def run_delete(
+    directory: Path,
+    match: Sequence[str],
+    start: str | None,
+    end: str | None,
+    *,
+    dry_run: bool,
+    ask: Callable[[str], None] | None,
+) -> dict[str, Any]:
+    """Count, `ask`, and delete; what was. Raises FleetwatchError, and whatever `ask` raises to stop it."""
+    selectors = [_selector(text) for text in match]
+    start_ms = MIN_TIME_MS if start is None else _time_ms("--start", start)
+    end_ms = MAX_TIME_MS if end is None else _time_ms("--end", end)
+    if dry_run:
+        refuse_without_store(directory)
+        with contextlib.closing(EmbeddedStore(directory, read_only=True)) as store:
+            deleted = store.count_deletable(selectors, start_ms, end_ms)
+            return {"series": deleted.series, "samples": deleted.samples}
+    with _opened(directory, "/api/v1/admin/tsdb/delete_series") as store:
+        if ask is not None:
+            deleted = store.count_deletable(selectors, start_ms, end_ms)
+            ask(f"Delete {deleted.samples:,} samples of {deleted.series:,} series?")
+        deletion = store.delete_series(selectors, start_ms, end_ms, time.time_ns() // 1_000_000)
+    return {"series": 0, "samples": 0} if deletion is None else _figures(deletion)
+
+
+def run_undelete(directory: Path, deletion_id: int) -> dict[str, Any]:
+    """Undo a delete; what came back. Raises FleetwatchError."""
+    with _opened(directory, f"/api/v1/fleetwatch/deletions/{deletion_id}/undo") as store:
+        found = [deletion for deletion in store.deletions() if deletion.deletion_id == deletion_id]
+        store.undo_delete(deletion_id)
+    return {"series": found[0].deleted.series, "samples": found[0].deleted.samples}
+
+
+def list_deletions(directory: Path, as_json: bool) -> None:
+    """Print the deletes whose samples are not all removed yet, beside a running process too. Raises FleetwatchError."""
+    refuse_without_store(directory)
+    with contextlib.closing(EmbeddedStore(directory, read_only=True)) as store:
+        deletions = store.deletions()
+    if as_json:
+        typer.echo(json.dumps([{**_figures(deletion), "match": _shown(deletion)} for deletion in deletions]))
+        return
+    for deletion in deletions:
+        until = f"can be undone until {_time(deletion.expires_ms)}" if deletion.expires_ms else "is being removed"
+        typer.echo(
+            f"{deletion.deletion_id}: {deletion.deleted.samples:,} samples of {deletion.deleted.series:,} series, "
+            f"{' or '.join(_shown(deletion))}, {until}"
+        )
+    if not deletions:
+        typer.echo("nothing that was deleted can be brought back")
+
+
+@contextlib.contextmanager
+def _opened(directory: Path, path: str) -> Iterator[EmbeddedStore]:
+    """The store to be changed, which no process may have. Raises FleetwatchError."""
+    refuse_without_store(directory)
+    try:
+        store = EmbeddedStore(directory)
+    except StoreLockedError as error:
+        raise DeleteError(f"{error}; or ask it: POST {path} (started with --web.enable-admin-api)") from error
+    with contextlib.closing(store):
+        yield store
+
+
+def _figures(deletion: Deletion) -> dict[str, Any]:
+    return {
+        "id": deletion.deletion_id,
+        "series": deletion.deleted.series,
+        "samples": deletion.deleted.samples,
+        "undoable_until": _time(deletion.expires_ms) if deletion.expires_ms else None,
+    }
+
+
+def _shown(deletion: Deletion) -> list[str]:
+    return [f"{{{','.join(map(str, matchers))}}}" for matchers in deletion.selectors]
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _selector(text: str) -> Sequence[Matcher]:
+    try:
+        return parse_selectors([text], allow_all=True)[0]
+    except BadDataError as error:
+        raise DeleteError(f"--match {text}: {error}") from error
+
+
+def _time_ms(flag: str, text: str) -> int:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise DeleteError(f"{flag}: {error}; write seconds since the epoch or RFC 3339") from error
