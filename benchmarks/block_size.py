@@ -32,8 +32,8 @@ import numpy as np
 from common.labels import METRIC_NAME, Labels
 from exposition.text import parse_text
 from exposition.writer import label_text, number_text
-from tsdb.embedded.codec_directory import Directory
-from tsdb.embedded.codec_matrix import Packed, pack_matrix
+from tsdb.embedded.codec.directory import Directory
+from tsdb.embedded.codec.matrix import Packed, pack_matrix
 from tsdb.embedded.store import EmbeddedStore
 from tsdb.model import ABSENT, Batch, FloatArray, is_absent
 

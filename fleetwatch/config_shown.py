@@ -9,8 +9,9 @@ SECRET = "<secret>"
 
 # Each key that holds a secret in some section; in `http_headers` the values are not secret, but `secrets` are.
 _SECRET_KEYS = frozenset(
-    ("application_credential_secret", "application_secret", "bearer_token", "client_secret", "consumer_key",
-     "credentials", "password", "proxy_connect_header", "secret_key", "secrets", "token")
+    ("application_credential_secret", "application_secret", "auth_token", "bearer_token", "client_secret",
+     "consumer_key", "credentials", "password", "private_key", "proxy_connect_header", "secret_key", "secrets",
+     "service_account_key", "token")
 )  # fmt: skip
 _FREE_KEYS = frozenset(("labels", "external_labels", "required_matchers"))
 """Mappings whose keys a person names, so that one called `token` is not a secret's."""

@@ -36,6 +36,7 @@ from exposition.protobuf_template import ProtobufTemplate
 from exposition.readings import Readings
 from scraper.config import ScrapeConfig
 from scraper.errors import ScrapeLimitError, StoreLimitError
+from scraper.repeats import Repeat, find_repeats, one_of_each_series
 from scraper.series import SeriesRules, report_series
 from tsdb.errors import SeriesLimitError
 from tsdb.model import STALE_NAN, Batch, BoolArray, FloatArray, IntArray, Layout, SeriesExemplar
@@ -110,7 +111,7 @@ class Scrape:
     values: FloatArray
     added: int = 0
     times_ms: IntArray | None = None
-    repeats: tuple[tuple[int, int, float], ...] = ()
+    repeats: tuple[Repeat, ...] = ()
     out_of_bounds: int = 0
     exemplars: tuple[SeriesExemplar, ...] = ()
 
@@ -264,7 +265,7 @@ class ScrapeCache:
         if out_of_bounds.any():
             ids = np.where(out_of_bounds, _DROPPED, ids)
             plan = self._plan_of(replace(lines.found, ids=ids), timed)
-        repeats = _repeats(ids, times, values, timed) if plan.has_repeats else ()
+        repeats = find_repeats(ids, times, values, timed) if plan.has_repeats else ()
         exemplars = _exemplars(readings, ids, times, time_ms)
         return Scrape(plan, values, added, times, repeats, int(out_of_bounds.sum()), exemplars)
 
@@ -352,22 +353,13 @@ class ScrapeCache:
             grown=tuple([name for name, _ in found.refused.most_common(GROWN_SHOWN)]),
         )
 
-    def _repeat_batches(self, repeats: Sequence[tuple[int, int, float]], time_ms: int) -> Iterator[Batch]:
+    def _repeat_batches(self, repeats: Sequence[Repeat], time_ms: int) -> Iterator[Batch]:
         """Further samples of series, each batch with one of each series.
 
         A store keeps one batch for each target and time, so that theirs are moved by a millisecond each; the
         samples have their own times anyway.
         """
-        rounds: list[dict[int, tuple[int, float]]] = []
-        for series_id, sample_ms, value in repeats:
-            for samples in rounds:
-                if series_id not in samples:
-                    break
-            else:
-                samples = {}
-                rounds.append(samples)
-            samples[series_id] = (sample_ms, value)
-        for number, samples in enumerate(rounds, start=1):
+        for number, samples in enumerate(one_of_each_series(repeats), start=1):
             yield Batch(
                 self._target_id,
                 self._store.layout(np.array(list(samples), dtype=np.int64)),
@@ -388,22 +380,3 @@ def _exemplars(readings: Readings, ids: IntArray, times: IntArray | None, time_m
             exemplar_ms = sample_ms if exemplar.time_ms is None else exemplar.time_ms
             found.append(SeriesExemplar(series_id, exemplar_ms, exemplar.value, exemplar.labels, own_time))
     return tuple(found)
-
-
-def _repeats(
-    ids: IntArray, times: IntArray, values: FloatArray, timed: BoolArray
-) -> tuple[tuple[int, int, float], ...]:
-    """Samples with a time of their own whose series has one earlier in the body, at another time."""
-    _, first = np.unique(ids, return_index=True)
-    if len(first) == len(ids):
-        return ()
-    seen = {(int(ids[index]), int(times[index])) for index in first}
-    is_first = np.zeros(len(ids), dtype=bool)
-    is_first[first] = True
-    repeats = []
-    for index in np.flatnonzero(~is_first & timed & (ids >= 0)).tolist():
-        sample = (int(ids[index]), int(times[index]))
-        if sample not in seen:
-            seen.add(sample)
-            repeats.append((*sample, float(values[index])))
-    return tuple(repeats)

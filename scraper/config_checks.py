@@ -14,6 +14,7 @@ PATTERN = re.compile(r"[^*]*(\*[^/]*)?")
 """What `rule_files` and `scrape_config_files` may hold: a `*` in the file name at most."""
 
 _IGNORED_GLOBAL_KEYS = (
+    "rule_query_offset",
     "query_log_file",
     "scrape_failure_log_file",
     "scrape_native_histograms",
@@ -21,7 +22,7 @@ _IGNORED_GLOBAL_KEYS = (
     "always_scrape_classic_histograms",
 )
 _IGNORED_JOB_KEYS = (
-    *(key for key in _IGNORED_GLOBAL_KEYS if key != "query_log_file"),
+    *(key for key in _IGNORED_GLOBAL_KEYS if key not in ("rule_query_offset", "query_log_file")),
     "native_histogram_bucket_limit",
     "native_histogram_min_bucket_factor",
 )

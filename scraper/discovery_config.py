@@ -18,6 +18,7 @@ from scraper.discovery.dockerswarm import DockerSwarmSDConfig
 from scraper.discovery.ec2 import EC2SDConfig
 from scraper.discovery.eureka import EurekaSDConfig
 from scraper.discovery.file import FileSDConfig
+from scraper.discovery.gce import GCESDConfig
 from scraper.discovery.hetzner import HetznerSDConfig
 from scraper.discovery.http import HTTPSDConfig
 from scraper.discovery.ionos import IONOSSDConfig
@@ -55,6 +56,7 @@ class DiscoveryConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_on
     dockerswarm_sd_configs: tuple[DockerSwarmSDConfig, ...] = ()
     ec2_sd_configs: tuple[EC2SDConfig, ...] = ()
     eureka_sd_configs: tuple[EurekaSDConfig, ...] = ()
+    gce_sd_configs: tuple[GCESDConfig, ...] = ()
     hetzner_sd_configs: tuple[HetznerSDConfig, ...] = ()
     http_sd_configs: tuple[HTTPSDConfig, ...] = ()
     ionos_sd_configs: tuple[IONOSSDConfig, ...] = ()
@@ -73,7 +75,6 @@ class DiscoveryConfig(HTTPConfig, frozen=True, forbid_unknown_fields=True, kw_on
     uyuni_sd_configs: tuple[UyuniSDConfig, ...] = ()
     vultr_sd_configs: tuple[VultrSDConfig, ...] = ()
     # Known to Prometheus, not acted on.
-    gce_sd_configs: Unread = ()
     nerve_sd_configs: Unread = ()
     serverset_sd_configs: Unread = ()
 

@@ -6,7 +6,7 @@ Follows prometheus scrape/scrape.go mutateSampleLabels and verifyLabelLimits.
 import re
 from collections.abc import Sequence
 
-from common.labels import METRIC_NAME, Labels, is_legacy_label_name, is_legacy_metric_name
+from common.labels import METRIC_NAME, Labels, is_legacy_label_name, is_legacy_metric_name, quote
 from scraper.config import ScrapeConfig
 from scraper.errors import ScrapeError, ScrapeLimitError
 from scraper.relabel import compile_rules, relabel
@@ -81,9 +81,15 @@ class SeriesRules:
             is_legacy_metric_name(name)
             and all(is_legacy_label_name(label) for label, _ in labels if label != METRIC_NAME)
         ):
-            raise ScrapeError(f"invalid metric name or label names: {labels}")
+            raise ScrapeError(f"invalid metric name or label names: {_all_pairs(labels)}")
         if any(self._limits):
             _check_limits(labels, name[:50], *self._limits)
+
+
+def _all_pairs(labels: Labels) -> str:
+    """As Prometheus shows a label set in this message: the metric's name is a label like the others."""
+    pairs = [f"{name if is_legacy_label_name(name) else quote(name)}={quote(value)}" for name, value in labels]
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _check_limits(labels: Labels, metric: str, count_limit: int, name_limit: int, value_limit: int) -> None:

@@ -18,7 +18,6 @@ from scraper.errors import TargetError
 from scraper.relabel import Rule, relabel
 from scraper.schedule import slot_ms
 
-META_PREFIX = "__meta_"
 PARAM_PREFIX = "__param_"
 
 # What Go's net/url leaves as it is in a path, beyond letters, digits and "-_.~".

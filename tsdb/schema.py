@@ -4,7 +4,7 @@ Declared with SQLAlchemy Core for one description of both; the statements of the
 driver. A change that an older program cannot read raises tsdb.embedded.migrations.SCHEMA_VERSION, and comes with a
 migration there.
 
-Arrays in binary columns are encoded as tsdb.embedded.codec says.
+Arrays in binary columns are encoded as tsdb.embedded.codec.vectors says.
 """
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
@@ -31,7 +31,7 @@ series = Table(
     # A row for each group of series: those made together have most of their labels in common.
     Column("first_id", _NUMBER, primary_key=True, autoincrement=False, comment="least of the ids, never used again"),
     Column("series", Integer, nullable=False, comment="how many; their ids are below the next group's"),
-    Column("labels", LargeBinary, nullable=False, comment="ids, first targets and label sets: see codec_series"),
+    Column("labels", LargeBinary, nullable=False, comment="ids, first targets and label sets: see codec.series"),
 )
 
 series_sharing = Table(
@@ -108,7 +108,7 @@ chunks = Table(
     metadata,
     # One number instead of a pair: SQLite appends rising rowids to full pages, and keeps larger rows in the page.
     Column("chunk_id", _NUMBER, primary_key=True, autoincrement=False, comment="block_id << 10 | number in the block"),
-    Column("samples", LargeBinary, nullable=False, comment="a cut of the packed samples, see codec_matrix"),
+    Column("samples", LargeBinary, nullable=False, comment="a cut of the packed samples, see codec.matrix"),
 )
 
 unlinked = Table(

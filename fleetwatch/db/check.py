@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from fleetwatch.db.progress import count_bar
-from tsdb.embedded.checks import check
+from tsdb.embedded.tools.checks import check
 
 
 def run_check(directory: Path, as_json: bool) -> bool:

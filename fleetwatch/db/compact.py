@@ -7,8 +7,8 @@ from typing import Any
 
 from fleetwatch.db.progress import bytes_bar
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.inspection import bytes_on_disk, refuse_without_store
-from tsdb.embedded.vacuum import vacuum
+from tsdb.embedded.tools.inspection import bytes_on_disk, refuse_without_store
+from tsdb.embedded.tools.vacuum import vacuum
 
 
 def run_compact(directory: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetwatch.db.progress import bytes_bar
-from tsdb.embedded.backup import Manifest, back_up, restore
+from tsdb.embedded.tools.backup import Manifest, back_up, restore
 
 
 def run_backup(directory: Path, destination: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from server.errors import BadDataError
 from server.params import MAX_TIME_MS, MIN_TIME_MS, parse_time
 from server.selectors import parse_selectors
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.inspection import refuse_without_store
+from tsdb.embedded.tools.inspection import refuse_without_store
 from tsdb.errors import StoreLockedError
 from tsdb.tombstones import Deletion
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from tsdb.embedded.status import Status, read_status
+from tsdb.embedded.tools.status import Status, read_status
 
 
 def run_status(directory: Path, as_json: bool) -> None:

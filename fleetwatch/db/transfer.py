@@ -16,12 +16,12 @@ from server.errors import BadDataError
 from server.params import MAX_TIME_MS, MIN_TIME_MS, parse_time
 from server.selectors import parse_selectors
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.exports import write_openmetrics
-from tsdb.embedded.imports import Importer, ImportRefusedError, Samples
-from tsdb.embedded.inspection import refuse_without_store
-from tsdb.embedded.openmetrics_reader import OpenMetricsReader
-from tsdb.embedded.parquet import read_parquet, write_parquet
-from tsdb.embedded.series_walk import SeriesWalk
+from tsdb.embedded.tools.exports import write_openmetrics
+from tsdb.embedded.tools.imports import Importer, ImportRefusedError, Samples
+from tsdb.embedded.tools.inspection import refuse_without_store
+from tsdb.embedded.tools.openmetrics_reader import OpenMetricsReader
+from tsdb.embedded.tools.parquet import read_parquet, write_parquet
+from tsdb.embedded.tools.series_walk import SeriesWalk
 
 STANDARD_STREAM = "-"
 _WRITERS = {"openmetrics": write_openmetrics, "parquet": write_parquet}

@@ -103,8 +103,7 @@ class AzureSDConfig(APIConfig, frozen=True, forbid_unknown_fields=True, kw_only=
             tls_config=self.tls_config,
             **{key: getattr(self, key) for key in ProxyConfig.__struct_fields__},
         )
-        nobody = {"basic_auth": None, "authorization": None, "bearer_token": "", "bearer_token_file": ""}
-        return msgspec.structs.replace(self, oauth2=oauth2, **nobody)
+        return msgspec.structs.replace(self, oauth2=oauth2)  # which goes before other credentials
 
     async def _machines(self, api: HTTPAPI, manager: ResourceManager) -> list[Machine]:
         group = f"/resourceGroups/{self.resource_group}" if self.resource_group else ""

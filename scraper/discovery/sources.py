@@ -18,6 +18,7 @@ from scraper.discovery.dockerswarm import DockerSwarmSDConfig
 from scraper.discovery.ec2 import EC2SDConfig
 from scraper.discovery.eureka import EurekaSDConfig
 from scraper.discovery.file import FileSDConfig
+from scraper.discovery.gce import GCESDConfig
 from scraper.discovery.hetzner import HetznerSDConfig
 from scraper.discovery.http import HTTPSDConfig
 from scraper.discovery.ionos import IONOSSDConfig
@@ -50,6 +51,7 @@ SD_CONFIGS: Mapping[str, type[SDConfig]] = {
     "ec2_sd_configs": EC2SDConfig,
     "eureka_sd_configs": EurekaSDConfig,
     "file_sd_configs": FileSDConfig,
+    "gce_sd_configs": GCESDConfig,
     "hetzner_sd_configs": HetznerSDConfig,
     "http_sd_configs": HTTPSDConfig,
     "ionos_sd_configs": IONOSSDConfig,

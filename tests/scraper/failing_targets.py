@@ -257,6 +257,14 @@ LIMITS = [
         (1, 0),
         ours="missing metric name (__name__ label)",
     ),
+    Case(
+        "a name beyond the legacy set",
+        sized(b'a 1\n{"my.metric","l.b"="c"} 1\n'),
+        'invalid metric name or label names: {__name__="my.metric", "l.b"="c"}',
+        "metric_name_validation_scheme: legacy, metric_name_escaping_scheme: underscores, "
+        "metric_relabel_configs: [{regex: job|instance, action: labeldrop}]",
+        (2, 1),
+    ),
 ]
 
 

@@ -158,17 +158,18 @@ def test_all_problems_are_told() -> None:
 
 def test_known_keys_without_effect_are_listed() -> None:
     settings = read("""
-        global: {query_log_file: q.log}
+        global: {query_log_file: q.log, rule_query_offset: 10s}
         scrape_configs:
           - job_name: a
-            gce_sd_configs: [{project: p, zone: z}]
+            nerve_sd_configs: [{servers: [a], paths: [/b]}]
             scrape_protocols: [PrometheusProto, PrometheusText0.0.4]
           - job_name: b
             file_sd_configs: [{files: [x.json]}]
     """)
     assert ignored_keys(settings) == [
+        "global.rule_query_offset",
         "global.query_log_file",
-        "scrape_configs[0].gce_sd_configs",
+        "scrape_configs[0].nerve_sd_configs",
     ]
 
 

@@ -11,7 +11,7 @@ from common.labels import Labels
 from tsdb.catalog import Catalog, Holders
 from tsdb.embedded import series_rows
 from tsdb.embedded.catalog_rows import CatalogRows
-from tsdb.embedded.codec_series import SeriesGroup
+from tsdb.embedded.codec.series import SeriesGroup
 from tsdb.errors import StoreError, StoreOpenError
 from tsdb.label_sets import LabelTable
 from tsdb.model import IntArray, Layout, Server

@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as arrays
 from pcodec import ChunkConfig
 from pcodec.standalone import simple_compress
 
-from tsdb.embedded import codec
-from tsdb.embedded.codec_directory import Directory
-from tsdb.embedded.codec_matrix import Packed, pack_matrix
-from tsdb.embedded.codec_numbers import BIT_PATTERN, to_floats, to_integers
+from tsdb.embedded.codec import vectors as codec
+from tsdb.embedded.codec.directory import Directory
+from tsdb.embedded.codec.matrix import Packed, pack_matrix
+from tsdb.embedded.codec.numbers import BIT_PATTERN, to_floats, to_integers
 from tsdb.errors import StoreError
 from tsdb.model import ABSENT, ABSENT_BITS, STALE_NAN, STALE_NAN_BITS, FloatArray, IntArray
 

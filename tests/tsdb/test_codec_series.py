@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.labels import Labels
 from tests.tsdb.reading import read
 from tsdb.embedded import EmbeddedStore, series_rows
-from tsdb.embedded.codec_series import MOST_SERIES, SeriesGroup, join, pack_group, unpack_group
+from tsdb.embedded.codec.series import MOST_SERIES, SeriesGroup, join, pack_group, unpack_group
 from tsdb.errors import StoreError
 from tsdb.label_sets import LabelTable
 from tsdb.model import Batch, IntArray

@@ -24,7 +24,7 @@ from tests.tsdb.crash_model import Model
 from tests.tsdb.crash_workload import LEVELS_MS, RETENTION_MS, Write, open_small, writes
 from tests.tsdb.crash_writer import OUTSTANDING, Orders
 from tests.tsdb.reading import read
-from tsdb.embedded.checks import check
+from tsdb.embedded.tools.checks import check
 
 ROUNDS = int(os.environ.get("FLEETWATCH_CRASH_ROUNDS", "200"))
 SEED = int(os.environ.get("FLEETWATCH_CRASH_SEED", "1"))

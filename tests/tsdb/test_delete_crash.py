@@ -12,7 +12,7 @@ import pytest
 from tests.tsdb.delete_crash_data import DELETED_END_MS, LEVELS_MS, NOW_MS, make
 from tests.tsdb.reading import Samples, read
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.checks import check
+from tsdb.embedded.tools.checks import check
 
 FAR_MS = 10**12
 STEP = 17

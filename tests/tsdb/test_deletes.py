@@ -19,7 +19,7 @@ from common.matchers import Matcher, MatchType, matches_all
 from tests.tsdb.contract import MINUTE_MS, layout_of, metric, write
 from tests.tsdb.reading import bits, read
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.checks import check
+from tsdb.embedded.tools.checks import check
 from tsdb.memory import MemoryStore
 from tsdb.model import Batch
 from tsdb.tombstones import UNDO_MS, Deleted, UnknownDeletionError

@@ -15,8 +15,8 @@ from tests.disks import mounted
 from tests.tsdb.contract import MINUTE_MS, layout_of, log, metric
 from tests.tsdb.reading import read
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.checks import check
 from tsdb.embedded.disk_watch import DiskState, DiskThresholds, DiskWatch
+from tsdb.embedded.tools.checks import check
 from tsdb.errors import WriteRefusedError
 from tsdb.model import Batch
 

@@ -15,8 +15,9 @@ from common.matchers import Matcher
 from promql import Engine, Matrix
 from tests.tsdb.contract import layout_of, metric, write
 from tests.tsdb.reading import bits, check
-from tsdb.embedded import EmbeddedStore, rollup_rows
-from tsdb.embedded.checks import check as check_file
+from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.tools.checks import check as check_file
 from tsdb.model import ABSENT, STALE_NAN
 from tsdb.pieces import Piece
 from tsdb.rollups import RESOLUTIONS_MS, Column, RollupStore, roll_up

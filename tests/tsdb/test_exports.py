@@ -15,9 +15,10 @@ from common.matchers import Matcher
 from exposition.openmetrics import parse_openmetrics
 from tests.tsdb import promtool
 from tests.tsdb.reading import bits, read
-from tsdb.embedded import EmbeddedStore, series_walk
-from tsdb.embedded.exports import write_openmetrics
-from tsdb.embedded.series_walk import SeriesSamples, SeriesWalk
+from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.tools import series_walk
+from tsdb.embedded.tools.exports import write_openmetrics
+from tsdb.embedded.tools.series_walk import SeriesSamples, SeriesWalk
 from tsdb.model import ABSENT, STALE_NAN, Batch
 
 START_MS = 1_700_000_000_123

@@ -16,9 +16,10 @@ from exposition.openmetrics import parse_openmetrics
 from tests.tsdb import promtool
 from tests.tsdb.reading import Samples as Read
 from tests.tsdb.reading import bits, read
-from tsdb.embedded import EmbeddedStore, imports
-from tsdb.embedded.imports import Importer, ImportRefusedError, Samples
-from tsdb.embedded.openmetrics_reader import OpenMetricsReader
+from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.tools import imports
+from tsdb.embedded.tools.imports import Importer, ImportRefusedError, Samples
+from tsdb.embedded.tools.openmetrics_reader import OpenMetricsReader
 from tsdb.memory import MemoryStore
 from tsdb.model import IntArray
 from tsdb.store import Store

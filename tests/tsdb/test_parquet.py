@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from common.labels import Labels
 from tests.tsdb.reading import bits
-from tsdb.embedded import parquet
-from tsdb.embedded.imports import ImportRefusedError
-from tsdb.embedded.parquet import ParquetMissingError, read_parquet, write_parquet
-from tsdb.embedded.series_walk import SeriesSamples
+from tsdb.embedded.tools import parquet
+from tsdb.embedded.tools.imports import ImportRefusedError
+from tsdb.embedded.tools.parquet import ParquetMissingError, read_parquet, write_parquet
+from tsdb.embedded.tools.series_walk import SeriesSamples
 from tsdb.model import STALE_NAN, IntArray
 
 pa = pytest.importorskip("pyarrow")

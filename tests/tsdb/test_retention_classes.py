@@ -9,8 +9,8 @@ from common.matchers import Matcher
 from tests.tsdb.contract import MINUTE_MS, layout_of, metric, write
 from tests.tsdb.reading import read
 from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.checks import check
 from tsdb.embedded.retention_classes import Classes
+from tsdb.embedded.tools.checks import check
 
 CI = [Matcher.equal("job", "ci")]
 LEVELS_MS = (MINUTE_MS, 4 * MINUTE_MS, 12 * MINUTE_MS)

@@ -17,7 +17,7 @@ from tests.tsdb.contract import layout_of, metric, write
 from tests.tsdb.reading import Samples, bits, read
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.blocks import REMOVED
-from tsdb.embedded.codec import pack_ints, unpack_ints
+from tsdb.embedded.codec.vectors import pack_ints, unpack_ints
 from tsdb.errors import StoreClosedError, StoreError, StoreOpenError
 from tsdb.model import ABSENT, Batch
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsdb.embedded.chunk_cache import ByteCache
-from tsdb.embedded.codec import pack_ints, unpack_ints
-from tsdb.embedded.codec_directory import Directory
-from tsdb.embedded.codec_matrix import pack_matrix
+from tsdb.embedded.codec.directory import Directory
+from tsdb.embedded.codec.matrix import pack_matrix
+from tsdb.embedded.codec.vectors import pack_ints, unpack_ints
 from tsdb.model import FloatArray, IntArray, is_absent
 from tsdb.pieces import Piece, Wanted
 

@@ -15,8 +15,8 @@ import orjson
 from common.labels import Labels
 from tsdb.catalog import Catalog, Holding
 from tsdb.embedded import series_rows
-from tsdb.embedded.codec import pack_ints
-from tsdb.embedded.codec_series import MOST_SERIES, NO_TARGET, SeriesGroup
+from tsdb.embedded.codec.series import MOST_SERIES, NO_TARGET, SeriesGroup
+from tsdb.embedded.codec.vectors import pack_ints
 from tsdb.errors import StoreOpenError
 from tsdb.label_sets import LabelTable
 from tsdb.model import IntArray, Layout, Server

@@ -5,9 +5,10 @@ out, the blocks from before are rewritten, and the row goes when no journal row 
 then readers hide them: a crash at any moment changes nothing that can be read.
 """
 
-from tsdb.embedded import rollup_making, tombstone_rows
+from tsdb.embedded import tombstone_rows
 from tsdb.embedded.blocks import read_header
 from tsdb.embedded.database import Database
+from tsdb.embedded.rollups import making as rollup_making
 from tsdb.embedded.sealing import Sealing
 from tsdb.embedded.writer import Writer
 from tsdb.tombstones import Deletion, Tombstone, Tombstones

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tsdb.catalog import Catalog
-from tsdb.embedded.codec import pack_ints, pack_row, unpack_ints, unpack_row
+from tsdb.embedded.codec.vectors import pack_ints, pack_row, unpack_ints, unpack_row
 from tsdb.head import last_time_ms
 from tsdb.model import Batch, Layout
 

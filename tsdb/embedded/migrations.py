@@ -13,8 +13,8 @@ import orjson
 
 from common.labels import Labels
 from tsdb.embedded import blocks, series_rows
-from tsdb.embedded.codec import unpack_ints, unpack_row, unpack_series
-from tsdb.embedded.codec_series import MOST_SERIES, NO_TARGET, SeriesGroup
+from tsdb.embedded.codec.series import MOST_SERIES, NO_TARGET, SeriesGroup
+from tsdb.embedded.codec.vectors import unpack_ints, unpack_row, unpack_series
 from tsdb.errors import StoreOpenError
 from tsdb.label_sets import LabelTable
 from tsdb.model import IntArray

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from tsdb.embedded.codec_series import MOST_SERIES, SeriesGroup, join
+from tsdb.embedded.codec.series import MOST_SERIES, SeriesGroup, join
 from tsdb.embedded.database import Database
 from tsdb.embedded.series_rows import insert, read_one
 from tsdb.embedded.writer import Writer

@@ -14,7 +14,7 @@ import numpy as np
 from tsdb.catalog import Catalog
 from tsdb.embedded import blocks, logs
 from tsdb.embedded.catalog_rows import CatalogRows
-from tsdb.embedded.codec import unpack_ints
+from tsdb.embedded.codec.vectors import unpack_ints
 from tsdb.embedded.database import Database
 from tsdb.embedded.journal import Journal
 from tsdb.embedded.regrouping import regroup

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 
-from tsdb.embedded.codec_series import SeriesGroup, pack_group, unpack_group
+from tsdb.embedded.codec.series import SeriesGroup, pack_group, unpack_group
 from tsdb.errors import StoreError
 
 

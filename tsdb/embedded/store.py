@@ -20,19 +20,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.matchers import Matcher
-from tsdb.embedded import backup, journal, logs, rollup_rows, tombstone_rows
+from tsdb.embedded import journal, logs, tombstone_rows
 from tsdb.embedded.blocks import BlockReader
 from tsdb.embedded.catalog_rows import CatalogRows
 from tsdb.embedded.database import Database, Durability
 from tsdb.embedded.deletes import Deletes
-from tsdb.embedded.disk_watch import NO_WATCH, DiskState, DiskThresholds, DiskWatch
+from tsdb.embedded.disk_watch import NO_WATCH, DiskThresholds, DiskWatch
 from tsdb.embedded.exemplar_rows import ExemplarRows
 from tsdb.embedded.journal import Journal
-from tsdb.embedded.retention import FOR_EVER_MS, NEVER_MS, Retention, expired_until_ms
+from tsdb.embedded.maintenance import Maintenance, Plan
+from tsdb.embedded.retention import Retention, expired_until_ms
 from tsdb.embedded.retention_classes import Classes, RetentionClasses, stored_classes
-from tsdb.embedded.rollup_making import RollupMaking
-from tsdb.embedded.rollup_reading import Buckets, RollupReader
+from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.rollups.making import RollupMaking
+from tsdb.embedded.rollups.reading import Buckets, RollupReader
 from tsdb.embedded.sealing import Sealing
+from tsdb.embedded.tools import backup
 from tsdb.embedded.usage_rows import UsageRows
 from tsdb.embedded.writer import Writer
 from tsdb.errors import StoreError, WriteRefusedError
@@ -92,25 +95,14 @@ class EmbeddedStore(LocalStore):
         commit_delay_s: float = 0.0,
     ) -> None:
         super().__init__(limits, max_exemplars)
-        self._retention_ms = retention_ms
-        self._retention_bytes = retention_bytes
-        self._rollup_after_ms = rollup_after_ms
-        self._rollup_keep_ms = rollup_keep_ms
+        if any(longer % shorter for shorter, longer in itertools.pairwise(levels_ms)):
+            raise ValueError(f"each of the levels must divide the next, not {levels_ms} ms")
         self._read_only = read_only
-        self._levels_ms = tuple(levels_ms)
-        if any(longer % shorter for shorter, longer in itertools.pairwise(self._levels_ms)):
-            raise ValueError(f"each of the levels must divide the next, not {self._levels_ms} ms")
-        self._sealing_delay_ms = sealing_delay_ms
         self._commit_delay_s = commit_delay_s
         self._synced = durability == "full"
         self._waiting: list[tuple[Batch, Future[None]]] = []
         self._waiting_lock = threading.Lock()
-        self._maintenance = threading.Lock()
-        self._sealed_until_ms: int | None = None
-        self._rolled_up_at_ms: int | None = None
-        self._dropped_at_ms: int | None = None
-        # What is older is past the retention and not read, though a block may still have it.
-        self._expired_until_ms = NEVER_MS
+        self._maintenance_lock = threading.Lock()
         self._blocks = 0
         self._commit_seconds = 0.0
         self._refused = 0
@@ -122,24 +114,11 @@ class EmbeddedStore(LocalStore):
         self._database = Database(Path(directory), durability, read_only)
         self._disk = DiskWatch(Path(directory), disk)
         self._rollup_reader = RollupReader(self._database, self._head, self._block_reader, self._catalog)
+        plan = Plan(tuple(levels_ms), sealing_delay_ms, retention_ms, retention_bytes, rollup_after_ms, rollup_keep_ms)
         try:
-            self._classes = self._retention_classes(retention_classes)
             self._load()
             self._writer = Writer(self._database, self._catalog_rows, self._exemplar_rows)
-            self._sealing = Sealing(
-                self._database,
-                self._writer,
-                self._head,
-                self._journal,
-                self._levels_ms,
-                self._tombstones,
-                self._classes,
-            )
-            self._deletes = Deletes(self._database, self._writer, self._tombstones, self._sealing)
-            self._retention = Retention(
-                self._database, self._writer, self._head, self._journal, self._catalog, self._catalog_rows
-            )
-            self._rollups = RollupMaking(self._database, self._writer)
+            self._maintenance = self._make_maintenance(plan, retention_classes)
         except BaseException:
             self._database.close()
             raise
@@ -211,13 +190,13 @@ class EmbeddedStore(LocalStore):
         tombstones = self._tombstones.active()
         asked = Buckets(start_ms, end_ms, resolution_ms, columns)
         found = self._catalog.index.resolve(matchers)
-        rollups = self._rollup_reader.select(found, asked, self._expired_until_ms, tombstones)
+        rollups = self._rollup_reader.select(found, asked, self._maintenance.expired_until_ms, tombstones)
         if rollups is not None:
             self._reads.note(matchers, found, self._catalog.index)
         return rollups
 
     def _pieces(self, targets: list[int], wanted: Wanted, start_ms: int, end_ms: int) -> Iterator[list[Piece]]:
-        start_ms = max(start_ms, self._expired_until_ms)
+        start_ms = max(start_ms, self._maintenance.expired_until_ms)
         heads = [self._head.pieces(target_id, wanted, start_ms, end_ms) for target_id in targets]
         with self._database.reader() as connection:
             for target_id, head in zip(targets, heads, strict=True):
@@ -227,55 +206,26 @@ class EmbeddedStore(LocalStore):
 
     def maintain(self, now_ms: int) -> None:
         """See Store.maintain. Raises WriteRefusedError where it cannot write; the next call tries again."""
-        before_ms = self._sealable_before_ms(now_ms)
         self._growth.mark(now_ms, self._catalog.index.next_id)
         with self._maintaining():
-            # First what makes room, for a disk that is full.
-            self._expire(now_ms)
-            self._retention.sweep()
-            self._retention.trim_journal()
-            if self._disk.look() >= DiskState.DROP:
-                self._retention.make_room(self._disk.excess_bytes(), self._levels_ms[0], self._retention_ms)
-            self._deletes.doom(now_ms)
-            if self._sealed_until_ms is None or before_ms > self._sealed_until_ms:
-                self._sealing.seal(before_ms)
-                self._sealed_until_ms = before_ms
-                self._retention.trim_journal()
-                self._retention.regroup_series()
-                self._expire(now_ms)
-            self._sealing.merge(before_ms)
-            self._retention.classify(self._classes, self._sealing)
-            self._deletes.purge()
-            self._roll_up(now_ms)
-            self._clean()
+            self._maintenance.run(now_ms)
             if self._usage_rows.due(now_ms):
                 self._writer.submit(self._write_usage).result()
-            if self._dropped_at_ms is None or now_ms >= self._dropped_at_ms + self._levels_ms[-1]:
-                self._retention.drop_series()
-                self._dropped_at_ms = now_ms
 
     def seal(self, now_ms: int) -> None:
-        """Seal every window that has ended, late samples too, which `maintain` leaves to the end of the next one."""
+        """See Maintenance.seal."""
         with self._maintaining():
-            self._sealing.seal(self._sealable_before_ms(now_ms))
-            self._retention.trim_journal()
+            self._maintenance.seal(now_ms)
 
     def compact(self, now_ms: int) -> None:
-        """As `maintain`, with nothing put off: late samples are sealed now, and few small blocks merged too."""
-        self.seal(now_ms)
+        """See Maintenance.compact."""
         with self._maintaining():
-            self._expire(now_ms)
-            self._sealing.merge(self._sealable_before_ms(now_ms), fewest_strays=1)
-            self._deletes.purge()
-            self._clean()
+            self._maintenance.compact(now_ms)
 
     def clean_tombstones(self) -> None:
         """See Store.clean_tombstones. What is not sealed yet is removed when it is."""
         with self._maintaining():
-            self._deletes.doom(FOR_EVER_MS)
-            self._retention.trim_journal()
-            self._deletes.purge()
-            self._clean()
+            self._maintenance.clean_tombstones()
 
     def snapshot(self, name: str) -> None:
         """See Store.snapshot. What was acknowledged before the call is in it. Raises BackupError."""
@@ -309,7 +259,7 @@ class EmbeddedStore(LocalStore):
         if rest is not None:
             with contextlib.suppress(WriteRefusedError):
                 rest.result()
-        with self._maintenance:
+        with self._maintenance_lock:
             self._database.close()
 
     # In the writer thread
@@ -359,40 +309,25 @@ class EmbeddedStore(LocalStore):
     @contextlib.contextmanager
     def _maintaining(self) -> Iterator[None]:
         self._check_writable()
-        with self._maintenance:
+        with self._maintenance_lock:
             self._check_writable()
             yield
             self._count_blocks()
 
-    def _sealable_before_ms(self, now_ms: int) -> int:
-        """The end of the last window that can be sealed."""
-        return (now_ms - self._sealing_delay_ms) // self._levels_ms[0] * self._levels_ms[0]
-
-    def _expire(self, now_ms: int) -> None:
-        if self._retention_ms is not None:
-            before_ms = max(self._expired_until_ms, now_ms - self._classes.longest_ms(self._retention_ms))
-            self._retention.forget_before(before_ms)
-            self._retention.expire(max(before_ms, now_ms - self._retention_ms))
-            self._expired_until_ms = before_ms
-        self._retention.expire_classes(now_ms, self._expired_until_ms)
-
-    def _roll_up(self, now_ms: int) -> None:
-        """Once for each window of the shortest level."""
-        before_ms = self._sealable_before_ms(now_ms)
-        if self._rolled_up_at_ms is not None and before_ms <= self._rolled_up_at_ms:
-            return
-        if self._rollup_after_ms is not None:
-            self._rollups.make(now_ms - self._rollup_after_ms, self._expired_until_ms)
-        if self._rollup_keep_ms is not None:
-            self._rollups.expire(now_ms - self._rollup_keep_ms)
-        self._rolled_up_at_ms = before_ms
-
-    def _clean(self) -> None:
-        """Remove what merges and the retention have left, and give its space back."""
-        self._retention.sweep()
-        if self._retention_bytes is not None:
-            self._retention.shrink(self._retention_bytes, self._levels_ms[0])
-        self._retention.give_back()
+    def _make_maintenance(self, plan: Plan, retention_classes: Classes | None) -> Maintenance:
+        with self._database.reader() as connection:
+            classes = stored_classes(connection) if retention_classes is None else retention_classes
+            expired_ms = expired_until_ms(connection)
+        by_class = RetentionClasses(classes, self.labels_of)
+        sealing = Sealing(
+            self._database, self._writer, self._head, self._journal, plan.levels_ms, self._tombstones, by_class
+        )
+        self._deletes = Deletes(self._database, self._writer, self._tombstones, sealing)
+        retention = Retention(
+            self._database, self._writer, self._head, self._journal, self._catalog, self._catalog_rows
+        )
+        rollups = RollupMaking(self._database, self._writer)
+        return Maintenance(plan, sealing, self._deletes, retention, rollups, by_class, self._disk, expired_ms)
 
     # Deletes
 
@@ -418,10 +353,6 @@ class EmbeddedStore(LocalStore):
         with self._database.reader() as connection:
             (self._blocks,) = connection.execute("SELECT count(*) FROM blocks").fetchone()
 
-    def _retention_classes(self, given: Classes | None) -> RetentionClasses:
-        with self._database.reader() as connection:
-            return RetentionClasses(stored_classes(connection) if given is None else given, self.labels_of)
-
     def _load(self) -> None:
         """Read the catalog and replay the journal into the head."""
         with self._database.reader() as connection:
@@ -430,7 +361,6 @@ class EmbeddedStore(LocalStore):
             for tombstone in tombstone_rows.load(connection, self.resolve_any):
                 self._tombstones.put(tombstone)
             self._usage_rows.load(connection)
-            self._expired_until_ms = expired_until_ms(connection)
             (self._journal.last_seq,) = connection.execute(
                 "SELECT max(coalesce((SELECT max(last_seq) FROM blocks), 0),"
                 " coalesce((SELECT max(upto_seq) FROM sealings), 0))"

@@ -50,7 +50,9 @@ BARE: dict[str, Any] = {
     "id": "2",
     "name": "inst-2",
     "tags": {"fingerprint": "y"},
-    "networkInterfaces": [{"name": "nic0", "networkIP": "10.0.0.2", "accessConfigs": [{"type": "DIRECT_IPV6"}]}],
+    "networkInterfaces": [
+        {"name": "nic0", "networkIP": "10.0.0.2", "accessConfigs": [{"type": "DIRECT_IPV6", "natIP": "34.0.0.2"}]}
+    ],
 }
 ANSWERS: dict[str, Any] = {
     METADATA_PATH: {"access_token": "machine's", "expires_in": 3599, "token_type": "Bearer"},

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdb.catalog import Catalog
-from tsdb.embedded import rollup_rows
 from tsdb.embedded.blocks import REMOVED, BlockReader
 from tsdb.embedded.database import Database
-from tsdb.embedded.rollup_rows import DAY_MS, RolledDay, day_of, days_between
+from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.rollups.rows import DAY_MS, RolledDay, day_of, days_between
 from tsdb.head import Head
 from tsdb.model import IntArray, is_absent
 from tsdb.pieces import Piece, Wanted, join

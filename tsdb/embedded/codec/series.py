@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from tsdb.embedded.codec import inflate, with_checksum, without_checksum
+from tsdb.embedded.codec.vectors import inflate, with_checksum, without_checksum
 from tsdb.errors import StoreError
 from tsdb.label_sets import LabelTable
 from tsdb.model import IntArray

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from tsdb.embedded.inspection import DATABASE_FILE, inspected, live_bytes, schema_version
 from tsdb.embedded.migrations import SCHEMA_VERSION
+from tsdb.embedded.tools.inspection import DATABASE_FILE, inspected, live_bytes, schema_version
 from tsdb.errors import StoreError
 
 MANIFEST_FILE = "manifest.json"

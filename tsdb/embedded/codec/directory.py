@@ -1,4 +1,4 @@
-"""What a packed matrix says of itself, and how its samples come back. How it is made: codec_matrix.
+"""What a packed matrix says of itself, and how its samples come back. How it is made: codec.matrix.
 
     directory    int64 numbers, their bytes transposed, deflated
     group        pcodec's wrapped format: head, chunk meta, one page
@@ -19,7 +19,7 @@ A group holds residuals r of series of one order, 0 or 1. They give integers, al
     order 1    x[0] = start, x[t] = x[t - 1] + slope + r[t - 1]
     reference  +-(1 + c): x[t] += +-(y[t] - y[0]) where y are the integers of changing series c, which has none itself
 
-Integers shifted left by `shift` are the numbers that `formula` (codec_numbers) makes values of. A run (series, first
+Integers shifted left by `shift` are the numbers that `formula` (codec.numbers) makes values of. A run (series, first
 time, length, bits) overwrites values with one bit pattern: ABSENT, NaN, infinity or -0.0.
 
 pcodec's wrapped format: https://github.com/pcodec/pcodec/blob/main/docs/format.md
@@ -35,8 +35,8 @@ import numpy as np
 from pcodec import ChunkConfig, DeltaSpec, ModeSpec
 from pcodec.wrapped import FileCompressor, FileDecompressor
 
-from tsdb.embedded.codec import inflate, with_checksum, without_checksum
-from tsdb.embedded.codec_numbers import to_floats
+from tsdb.embedded.codec.numbers import to_floats
+from tsdb.embedded.codec.vectors import inflate, with_checksum, without_checksum
 from tsdb.errors import StoreError
 from tsdb.model import ABSENT, FloatArray, IntArray
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from common.errors import FleetwatchError
 from common.labels import METRIC_NAME, Labels
-from tsdb.embedded.imports import ImportRefusedError, Samples, SeriesIds
-from tsdb.embedded.series_walk import SeriesSamples
+from tsdb.embedded.tools.imports import ImportRefusedError, Samples, SeriesIds
+from tsdb.embedded.tools.series_walk import SeriesSamples
 
 ROWS_AT_ONCE = 128 * 1024
 """Rows of a row group, about: what a reader and the writer hold in memory at once."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from tsdb.embedded.inspection import DATABASE_FILE, live_bytes
+from tsdb.embedded.tools.inspection import DATABASE_FILE, live_bytes
 from tsdb.errors import StoreError
 
 # SQLite writes what is to stay into a file beside the database, and from there through the WAL over the old pages.

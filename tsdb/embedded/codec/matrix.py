@@ -1,6 +1,6 @@
-"""The samples of a block, float64[N, T], as a directory and chunks. How they are read: codec_directory.
+"""The samples of a block, float64[N, T], as a directory and chunks. How they are read: codec.directory.
 
-Values become integers (codec_numbers), integers become residuals: what is left after a series' middle, or its first
+Values become integers (codec.numbers), integers become residuals: what is left after a series' middle, or its first
 value and usual step, are taken away. Series with residuals of like size are packed as a group: its head is paid once,
 and no Python runs per series. A group is decoded whole, so it stays small: a read of one series decodes some ten
 thousand numbers. The bytes of all groups are cut into chunks of equal size that fill SQLite's pages.
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsdb.embedded.codec_directory import Directory, pack_group
-from tsdb.embedded.codec_numbers import to_integers
-from tsdb.embedded.codec_references import subtract_references
-from tsdb.embedded.codec_residuals import Residuals, residuals_of
+from tsdb.embedded.codec.directory import Directory, pack_group
+from tsdb.embedded.codec.numbers import to_integers
+from tsdb.embedded.codec.references import subtract_references
+from tsdb.embedded.codec.residuals import Residuals, residuals_of
 from tsdb.model import ABSENT, FloatArray, IntArray
 
 # A group has at most so many values, or one series.

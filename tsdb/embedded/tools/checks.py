@@ -15,13 +15,13 @@ import numpy as np
 import orjson
 
 from common.labels import Labels
-from tsdb.embedded import rollup_rows
-from tsdb.embedded.block_checks import BlockRow, blocks_of_chunks, check_block, chunks_of_block
 from tsdb.embedded.blocks import REMOVED
-from tsdb.embedded.codec import unpack_ints, unpack_row
-from tsdb.embedded.codec_series import unpack_group
-from tsdb.embedded.inspection import DATABASE_FILE, inspected
+from tsdb.embedded.codec.series import unpack_group
+from tsdb.embedded.codec.vectors import unpack_ints, unpack_row
 from tsdb.embedded.migrations import check_schema
+from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.tools.block_checks import BlockRow, blocks_of_chunks, check_block, chunks_of_block
+from tsdb.embedded.tools.inspection import DATABASE_FILE, inspected
 from tsdb.errors import StoreError
 from tsdb.model import IntArray, is_absent
 
@@ -237,8 +237,10 @@ class _Check:
 
     def _faults_of_ids(self, ids: IntArray) -> Iterator[str]:
         """What is wrong with the series of a layout or block; they count as used."""
-        unknown = np.setdiff1d(ids, self._series_ids)
-        self._used[np.searchsorted(self._series_ids, np.setdiff1d(ids, unknown))] = True
+        places = np.searchsorted(self._series_ids, ids)
+        known = self._series_ids.take(places, mode="clip") == ids if len(self._series_ids) else np.zeros(len(ids), bool)
+        self._used[places[known]] = True
+        unknown = np.unique(ids[~known])
         if len(unknown):
             yield f"there is no series {unknown[0]}" + (f", nor {len(unknown) - 1} more" if len(unknown) > 1 else "")
         if len(np.unique(ids)) < len(ids):

@@ -1,7 +1,7 @@
 """Roll-ups in the file: for a target and day, the samples in (start, start + a day], one row that says so and where
 they come from, and packed matrices, one for each resolution and 96 series.
 
-A matrix has all columns of one series after the other column's: codec_matrix finds that they resemble each other.
+A matrix has all columns of one series after the other column's: codec.matrix finds that they resemble each other.
 Its buckets are those from the first to the last sample of the target's day.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsdb.embedded import blocks
-from tsdb.embedded.codec import pack_ints, unpack_ints
-from tsdb.embedded.codec_directory import Directory
-from tsdb.embedded.codec_matrix import pack_matrix
+from tsdb.embedded.codec.directory import Directory
+from tsdb.embedded.codec.matrix import pack_matrix
+from tsdb.embedded.codec.vectors import pack_ints, unpack_ints
 from tsdb.errors import StoreError
 from tsdb.model import FloatArray, IntArray
 from tsdb.rollups import RESOLUTIONS_MS, Column, bucket_end

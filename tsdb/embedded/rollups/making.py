@@ -12,10 +12,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from tsdb.embedded import blocks, rollup_rows
+from tsdb.embedded import blocks
 from tsdb.embedded.blocks import Header
 from tsdb.embedded.database import Database
-from tsdb.embedded.rollup_rows import DAY_MS, PART_SERIES, Part, RolledDay, days_between
+from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.rollups.rows import DAY_MS, PART_SERIES, Part, RolledDay, days_between
 from tsdb.embedded.writer import Writer
 from tsdb.model import ABSENT, FloatArray, IntArray
 from tsdb.pieces import Piece, join

@@ -6,7 +6,7 @@ Candidates are found by the correlation of steps, on a scale where one burst doe
 
 import numpy as np
 
-from tsdb.embedded.codec_residuals import residuals_of
+from tsdb.embedded.codec.residuals import residuals_of
 from tsdb.model import FloatArray, IntArray
 
 # Columns that are enough to see a correlation.
@@ -19,7 +19,7 @@ _ROUNDS = 2
 
 
 def subtract_references(integers: IntArray) -> IntArray:
-    """Choose references int64[S] for rows int64[S, T] (see codec_directory), and subtract them in place."""
+    """Choose references int64[S] for rows int64[S, T] (see codec.directory), and subtract them in place."""
     references = np.zeros(len(integers), dtype=np.int64)
     bits = residuals_of(integers).bits
     changes = integers - integers[:, :1]

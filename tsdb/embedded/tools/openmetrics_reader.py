@@ -17,7 +17,7 @@ from exposition.formats import Format
 from exposition.lexing import Cursor
 from exposition.number_texts import read_times_ms, read_values
 from exposition.openmetrics import parse_openmetrics, read_openmetrics_comment, read_openmetrics_series
-from tsdb.embedded.imports import ImportRefusedError, Samples, SeriesIds
+from tsdb.embedded.tools.imports import ImportRefusedError, Samples, SeriesIds
 from tsdb.model import IntArray
 
 BYTES_AT_ONCE = 1 << 20

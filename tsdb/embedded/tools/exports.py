@@ -14,7 +14,7 @@ import orjson
 
 from common.labels import METRIC_NAME, Labels, is_legacy_label_name, is_legacy_metric_name
 from exposition.writer import number_text
-from tsdb.embedded.series_walk import SeriesSamples
+from tsdb.embedded.tools.series_walk import SeriesSamples
 from tsdb.model import FloatArray, IntArray, is_stale
 
 _END = b"# EOF\n"

@@ -16,7 +16,7 @@ _SAMPLED = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """How each of S series is described; see codec_directory for starts, slopes and orders."""
+    """How each of S series is described; see codec.directory for starts, slopes and orders."""
 
     orders: IntArray
     starts: IntArray

@@ -1,4 +1,4 @@
-"""Vectors as bytes, bit for bit: NaN payloads and negative zero survive. Matrices: codec_matrix, codec_directory.
+"""Vectors as bytes, bit for bit: NaN payloads and negative zero survive. Matrices: codec.matrix, codec.directory.
 
     int64[N]             tag 2, CRC-32 of the rest, pcodec's standalone format; without tag and CRC in older files
     float64[N], a row    zlib format at the fastest level, over little-endian floats: 0.01 us a value, a third of the
