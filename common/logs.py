@@ -22,6 +22,8 @@ def set_up_logging(level: str = "info", log_format: LogFormat = "logfmt") -> Non
     handler.setFormatter(JSONFormatter() if log_format == "json" else LogfmtFormatter())
     names = logging.getLevelNamesMapping()
     logging.basicConfig(level=names[level.upper()], handlers=[handler], force=True)
+    # It tells of each change of a watched directory: of this very log too, where that lies there, and so on for ever.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -31,6 +31,10 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _WORDS = {"true": ("y", "yes", "on"), "false": ("n", "no", "off")}
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)")
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "value")
+)
+_MOST_NODES = 1_000_000
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -247,33 +251,60 @@ def _compose(text: str, name: str, report: Callable[..., None]) -> _Node:
         raise ConfigError([f"{name}:{line}: not valid YAML: {getattr(error, 'problem', error)}"]) from error
     finally:
         loader.dispose()
-    return _Node(1, "", {}) if node is None else _build(loader, node, "", report)
+    if node is None:
+        return _Node(1, "", {})
+    try:
+        return _Builder(loader, name, report).build(node, "")
+    except RecursionError as error:
+        raise ConfigError([f"{name}: is nested too deeply, or holds an alias of what it stands in"]) from error
 
 
-def _build(loader: Any, node: "yaml.Node", key_path: str, report: Callable[..., None]) -> _Node:
-    line = node.start_mark.line + 1
-    import yaml
+class _Builder:
+    """Makes nodes of PyYAML's, which `loader` composed."""
 
-    if isinstance(node, yaml.MappingNode):
+    def __init__(self, loader: Any, name: str, report: Callable[..., None]) -> None:
+        self._loader = loader
+        self._name = name
+        self._report = report
+        self._count = 0
+
+    def build(self, node: "yaml.Node", key_path: str) -> _Node:
+        import yaml
+
+        line = node.start_mark.line + 1
+        self._count += 1
+        if self._count > _MOST_NODES:
+            raise ConfigError([f"{self._name}:{line}: aliases make more than {_MOST_NODES} values of the file"])
+        if isinstance(node, yaml.MappingNode):
+            built = self._mapping(node, key_path)
+        elif isinstance(node, yaml.SequenceNode):
+            items = [self.build(item, f"{key_path}[{index}]") for index, item in enumerate(node.value)]
+            built = _Node(line, key_path, items)
+        else:
+            is_null = node.tag == "tag:yaml.org,2002:null"
+            quoted = isinstance(node, yaml.ScalarNode) and bool(node.style)
+            built = _Node(line, key_path, None if is_null else node.value, quoted)
+        if node.tag not in _TAGS:
+            self._report(built, f"the tag {node.tag} has no meaning here: leave it out")
+        return built
+
+    def _mapping(self, node: "yaml.MappingNode", key_path: str) -> _Node:
         own_keys = {id(key) for key, _ in node.value}
-        loader.flatten_mapping(node)  # merge keys (`<<: *defaults`) go first, the mapping's own win
-        built = _Node(line, key_path, {})
+        self._loader.flatten_mapping(node)  # merge keys (`<<: *defaults`) go first, the mapping's own win
+        built = _Node(node.start_mark.line + 1, key_path, {})
         children: dict[str, _Node] = {}
         seen: set[str] = set()
         for key_node, value_node in node.value:
-            key = str(key_node.value)
-            child = _build(loader, value_node, _join(key_path, key), report)
+            if not isinstance(key_node.value, str):
+                self._report(built, "a key is a list or a mapping: only text can be one")
+                continue
+            key = key_node.value
+            child = self.build(value_node, _join(key_path, key))
             child.line = key_node.start_mark.line + 1
             if key in seen:
-                report(child, "the key is given twice")
+                self._report(child, "the key is given twice")
             if id(key_node) in own_keys:
                 seen.add(key)
             children[key] = child
         built.value = children
         return built
-    if isinstance(node, yaml.SequenceNode):
-        items = [_build(loader, item, f"{key_path}[{index}]", report) for index, item in enumerate(node.value)]
-        return _Node(line, key_path, items)
-    is_null = node.tag == "tag:yaml.org,2002:null"
-    quoted = isinstance(node, yaml.ScalarNode) and bool(node.style)
-    return _Node(line, key_path, None if is_null else node.value, quoted)

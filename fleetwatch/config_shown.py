@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from common.yamlfile import ConfigError
+
 SECRET = "<secret>"
 
 # Each key that holds a secret in some section; in `http_headers` the values are not secret, but `secrets` are.
@@ -20,8 +22,12 @@ _URL_PASSWORD = re.compile(r"(://[^/@\s:]+:)[^/@\s]+@")
 
 
 def shown(text: str) -> str:
-    """The document again, secrets masked."""
-    return yaml.safe_dump(_masked(yaml.safe_load(text)), sort_keys=False)
+    """The document again, secrets masked. Raises ConfigError where YAML makes a value of a text that is none."""
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # as of 2026-99-99, which looks like a date
+        raise ConfigError([f"not valid YAML: {error}"]) from error
+    return yaml.safe_dump(_masked(document), sort_keys=False)
 
 
 def _masked(document: Any) -> Any:

@@ -113,6 +113,18 @@ class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         yield from self.embedded.disk.problems()
         if self.rollups is not None:
             yield from self.rollups.problems()
+            yield from _rollup_problems(self)
+
+
+def _rollup_problems(storage: StorageConfig) -> Iterator[Problem]:
+    retention = storage.retention
+    try:
+        keeps_ms = [parse_duration(retention)] if isinstance(retention, str) else [one.keep for one in retention]
+    except DurationError:
+        return  # that is a problem of `retention`
+    if storage.rollups is not None and keeps_ms and storage.rollups.after >= max(keeps_ms):
+        message = "must be shorter than the longest retention: samples would go before they are rolled up"
+        yield Problem(f"{_PATH}.rollups.after", message)
 
 
 def _retention_problems(retention: str | tuple[RetentionClass, ...]) -> Iterator[Problem]:

@@ -59,7 +59,7 @@ class AdminApi:
             return Answer.of({"series": deleted.series, "samples": deleted.samples})
         deletion = await asyncio.to_thread(self._store.delete_series, selectors, start_ms, end_ms, _now_ms())
         if deletion is not None:
-            log.info("series deleted", extra=_shown(deletion))
+            log.info("series deleted", extra={"deletion": deletion.deletion_id, "series": deletion.deleted.series})
         raise web.HTTPNoContent
 
     async def clean_tombstones(self, request: web.Request, params: Params) -> Answer:

@@ -1,6 +1,7 @@
 """Config files: what is read, and that every mistake is named with its place."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -95,6 +96,24 @@ def test_what_a_check_finds_gets_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
         loads("jobs:\n- name: a\n- name: a\n", File, check, name="f.yml")
     assert caught.value.problems == ["f.yml:2: jobs[0].every: is too short", "f.yml:3: jobs[1].name: is taken"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("note: !foo bar\n", "f.yml:1: note: the tag !foo has no meaning here: leave it out"),
+        ("jobs: !!python/tuple []\n", "f.yml:1: jobs: the tag tag:yaml.org,2002:python/tuple has no meaning here"),
+        ("jobs: []\n? [a, b]\n: 1\n", "f.yml:1: a key is a list or a mapping: only text can be one"),
+        ("jobs: &x [*x]\n", "f.yml: is nested too deeply, or holds an alias of what it stands in"),
+        (
+            "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+            + "".join(f"{name}: &{name} [{', '.join(10 * ['*' + last])}]\n" for last, name in pairwise("abcdefg")),
+            "aliases make more than 1000000 values of the file",
+        ),
+    ],
+)
+def test_yaml_that_is_no_plain_data(text: str, expected: str) -> None:
+    assert expected in problems(text)[0]
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -267,6 +267,11 @@ def test_mistakes_of_the_storage_section(tmp_path: Path) -> None:
             "[{match: up, keep: 1d}]",
             "storage.retention[0]: the last class is for all the rest: it must not have a `match`",
         ),
+        (
+            "15d, rollups: {after: 20d}",
+            "storage.rollups.after: must be shorter than the longest retention: samples would go before they are "
+            "rolled up",
+        ),
         ("5", 'storage.retention: not a valid duration string: "5" (write it like 30s, 5m or 1h30m)'),
     ],
 )

@@ -1,5 +1,6 @@
 """A real server on a free port, over a memory store with a few series."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,12 @@ class Server:
 
 
 Serve = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture(autouse=True)
+def as_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    """Log lines of the level that a process has are made here too."""
+    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture

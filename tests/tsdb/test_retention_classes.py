@@ -84,6 +84,16 @@ def test_a_change_of_the_classes_counts_for_what_is_stored(tmp_path: Path) -> No
     assert check(tmp_path, lambda done, total: None).findings == []
 
 
+def test_a_class_that_is_kept_longer_than_all_was_before(tmp_path: Path) -> None:
+    with contextlib.closing(opened(tmp_path, 100)) as store:
+        run(store, 0, 60)
+    with contextlib.closing(opened(tmp_path, 24, [(CI, 100 * MINUTE_MS)])) as store:
+        store.maintain(60 * MINUTE_MS)
+        first = first_minutes(store)
+        assert first["x", "ci"] == first["y", "ci"] == 0
+        assert 60 - 24 - 12 <= first["x", "node"] <= 60 - 24
+
+
 def test_who_knows_no_config_keeps_the_classes(tmp_path: Path) -> None:
     with contextlib.closing(opened(tmp_path, 100, [(CI, 50 * MINUTE_MS)])) as store:
         run(store, 0, 11)

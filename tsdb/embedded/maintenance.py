@@ -75,7 +75,6 @@ class Maintenance:
             self._retention.regroup_series()
             self._expire(now_ms)
         self._sealing.merge(before_ms)
-        self._retention.classify(self._classes, self._sealing)
         self._deletes.purge()
         if self._rolled_up_at_ms is None or before_ms > self._rolled_up_at_ms:
             self._roll_up(now_ms)
@@ -106,12 +105,20 @@ class Maintenance:
         self._clean()
 
     def _expire(self, now_ms: int) -> None:
-        if (keep_ms := self._plan.retention_ms) is not None:
+        """Remove what is past its retention.
+
+        Classes may have changed: what is of one that is kept longer now must be in it before the shorter ones go.
+        """
+        keep_ms = self._plan.retention_ms
+        if keep_ms is not None:
             before_ms = max(self.expired_until_ms, now_ms - self._classes.longest_ms(keep_ms))
             self._retention.forget_before(before_ms)
-            self._retention.expire(max(before_ms, now_ms - keep_ms))
+            self._retention.expire_all(before_ms)
             self.expired_until_ms = before_ms
-        self._retention.expire_classes(now_ms, self.expired_until_ms)
+        self._retention.classify(self._classes, self._sealing)
+        if keep_ms is not None:
+            self._retention.expire_default(max(self.expired_until_ms, now_ms - keep_ms))
+        self._retention.expire_classes(now_ms)
 
     def _roll_up(self, now_ms: int) -> None:
         if self._plan.rollup_after_ms is not None:

@@ -84,16 +84,15 @@ class Retention:
 
         self._writer.step(remember)
 
-    def expire_classes(self, now_ms: int, before_ms: int) -> None:
-        """Remove the blocks of retention classes whose time is over, and those from before a time."""
-        with self._database.reader() as connection:
-            keeps_ms = connection.execute(
-                "SELECT DISTINCT keep_ms FROM blocks WHERE keep_ms != ?", (DEFAULT,)
-            ).fetchall()
-        for (keep_ms,) in keeps_ms:
-            self._expire_blocks(keep_ms, max(before_ms, now_ms - keep_ms))
+    def expire_all(self, before_ms: int) -> None:
+        """Remove all blocks from before a time."""
+        self._expire_blocks("end_ms < ?", before_ms)
 
-    def expire(self, before_ms: int) -> None:
+    def expire_classes(self, now_ms: int) -> None:
+        """Remove the blocks of retention classes whose time is over."""
+        self._expire_blocks("keep_ms != ? AND end_ms < ? - keep_ms", DEFAULT, now_ms)
+
+    def expire_default(self, before_ms: int) -> None:
         """Remove the blocks of no retention class and the logs from before a time."""
 
         def remove_logs(connection: sqlite3.Connection, end: float) -> bool:
@@ -102,14 +101,13 @@ class Retention:
                     return True
             return gone > 0
 
-        self._expire_blocks(DEFAULT, before_ms)
+        self._expire_blocks("keep_ms = ? AND end_ms < ?", DEFAULT, before_ms)
         self._writer.steps(remove_logs)
 
-    def _expire_blocks(self, keep_ms: int, before_ms: int) -> None:
+    def _expire_blocks(self, condition: str, *arguments: int) -> None:
         def remove(connection: sqlite3.Connection, end: float) -> bool:
             rows = connection.execute(
-                "SELECT block_id FROM blocks WHERE keep_ms = ? AND end_ms < ? LIMIT ?",
-                (keep_ms, before_ms, _BLOCKS_AT_ONCE),
+                f"SELECT block_id FROM blocks WHERE {condition} LIMIT ?", (*arguments, _BLOCKS_AT_ONCE)
             )
             found = [block_id for (block_id,) in rows]
             blocks.unlink(connection, found)
@@ -265,6 +263,6 @@ class Retention:
 
 
 def expired_until_ms(connection: sqlite3.Connection) -> int:
-    """The time up to which `Retention.expire` has removed samples."""
+    """The time up to which `Retention.expire_all` has removed samples."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_EXPIRED,)).fetchone()
     return NEVER_MS if row is None else int(row[0])
