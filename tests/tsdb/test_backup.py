@@ -13,8 +13,8 @@ import pytest
 from common.labels import Labels
 from tests.tsdb.reading import bits, read
 from tsdb.embedded import EmbeddedStore
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.tools.backup import MANIFEST_FILE, BackupError, back_up, restore
-from tsdb.embedded.tools.inspection import DATABASE_FILE
 from tsdb.errors import StoreOpenError
 from tsdb.model import Batch
 

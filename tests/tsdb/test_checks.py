@@ -15,8 +15,8 @@ from common.labels import Labels
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.codec.series import SeriesGroup, pack_group
 from tsdb.embedded.codec.vectors import pack_ints, pack_row
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.tools.checks import Checked, check
-from tsdb.embedded.tools.inspection import DATABASE_FILE
 from tsdb.errors import StoreError
 from tsdb.label_sets import LabelTable
 from tsdb.model import ABSENT, Batch

@@ -123,7 +123,7 @@ def keep(connection: sqlite3.Connection, block_id: int, keep_ms: int) -> None:
 
 
 def unlink(connection: sqlite3.Connection, block_ids: list[int]) -> None:
-    """Remove blocks from sight; their chunks are removed later, see `sweep`."""
+    """Remove blocks from sight; their chunks are removed later, see Retention.sweep."""
     numbers = [(block_id,) for block_id in block_ids]
     connection.executemany("DELETE FROM blocks WHERE block_id = ?", numbers)
     connection.executemany("INSERT OR IGNORE INTO unlinked VALUES (?)", numbers)

@@ -27,8 +27,8 @@ Ending = Literal["closed", "killed", "machine stopped"]
 
 T = TypeVar("T")
 
-_FILE = "fleetwatch.db"
-_LOCK_FILE = "lock"
+DATABASE_FILE = "fleetwatch.db"
+LOCK_FILE = "lock"
 _HOLDER_BYTES = 64
 
 # Every table and index has a page at least: larger ones make a small store large.
@@ -44,7 +44,7 @@ class Database:
     """
 
     def __init__(self, directory: Path, durability: Durability = "normal", read_only: bool = False) -> None:
-        self.path = directory / _FILE
+        self.path = directory / DATABASE_FILE
         self._lock_fd: int | None = None
         self.last_ending: Ending = "closed"
         if not read_only:
@@ -103,7 +103,7 @@ class Database:
 
     def size_bytes(self) -> int:
         """What the store takes on disk."""
-        return sum(entry.stat().st_size for entry in self.path.parent.glob(f"{_FILE}*"))
+        return sum(entry.stat().st_size for entry in self.path.parent.glob(f"{DATABASE_FILE}*"))
 
     def cut(self) -> None:
         """Have pages that were given back cut off the file, and the WAL emptied, soon."""
@@ -211,7 +211,7 @@ def _lock(directory: Path) -> tuple[int, Ending]:
     The file says who holds it: process id and boot id. It is blanked when the store is closed, and keeps its length,
     so that a full disk has room for the next holder.
     """
-    descriptor = os.open(directory / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         last_boot_id = (_holder(descriptor).split()[1:] or [""])[0]

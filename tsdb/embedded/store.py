@@ -255,7 +255,7 @@ class EmbeddedStore(LocalStore):
             self._closed = True
             self._writer.stopping = True
             rest = None if self._read_only else self._writer.submit(self._write_usage)
-        # Numbers given out that no batch has used: nobody was told that they are durable.
+        # Counts of reads, and numbers given out that no batch has used: nobody was told that they are durable.
         if rest is not None:
             with contextlib.suppress(WriteRefusedError):
                 rest.result()

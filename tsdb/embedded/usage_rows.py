@@ -12,8 +12,9 @@ import numpy as np
 
 from common.labels import METRIC_NAME
 from tsdb.embedded import series_rows
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import COUNTED_SINCE, check_schema
-from tsdb.embedded.tools.inspection import DATABASE_FILE, inspected
+from tsdb.embedded.tools.inspection import inspected
 from tsdb.usage import MetricReads, ReadCounts, Usage, metric_usage
 
 _WRITE_EVERY_MS = 60 * 1000

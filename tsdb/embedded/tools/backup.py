@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import SCHEMA_VERSION
-from tsdb.embedded.tools.inspection import DATABASE_FILE, inspected, live_bytes, schema_version
+from tsdb.embedded.tools.inspection import inspected, live_bytes, schema_version
 from tsdb.errors import StoreError
 
 MANIFEST_FILE = "manifest.json"

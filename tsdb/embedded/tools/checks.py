@@ -18,10 +18,11 @@ from common.labels import Labels
 from tsdb.embedded.blocks import REMOVED
 from tsdb.embedded.codec.series import unpack_group
 from tsdb.embedded.codec.vectors import unpack_ints, unpack_row
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import check_schema
 from tsdb.embedded.rollups import rows as rollup_rows
 from tsdb.embedded.tools.block_checks import BlockRow, blocks_of_chunks, check_block, chunks_of_block
-from tsdb.embedded.tools.inspection import DATABASE_FILE, inspected
+from tsdb.embedded.tools.inspection import inspected
 from tsdb.errors import StoreError
 from tsdb.model import IntArray, is_absent
 

@@ -7,10 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from tsdb.embedded.database import DATABASE_FILE, LOCK_FILE
 from tsdb.errors import StoreError, StoreOpenError
-
-DATABASE_FILE = "fleetwatch.db"
-LOCK_FILE = "lock"
 
 
 @contextlib.contextmanager

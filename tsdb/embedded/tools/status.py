@@ -5,15 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsdb.embedded.codec.vectors import unpack_ints
+from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import check_schema
-from tsdb.embedded.tools.inspection import (
-    DATABASE_FILE,
-    bytes_on_disk,
-    inspected,
-    live_bytes,
-    lock_holder,
-    schema_version,
-)
+from tsdb.embedded.tools.inspection import bytes_on_disk, inspected, live_bytes, lock_holder, schema_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from tsdb.embedded.tools.inspection import DATABASE_FILE, live_bytes
+from tsdb.embedded.database import DATABASE_FILE
+from tsdb.embedded.tools.inspection import live_bytes
 from tsdb.errors import StoreError
 
 # SQLite writes what is to stay into a file beside the database, and from there through the WAL over the old pages.
