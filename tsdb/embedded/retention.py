@@ -199,7 +199,8 @@ class Retention:
             )
             for (series_ids,) in packed:
                 ids = unpack_ints(series_ids)
-                unseen[ids[ids != blocks.REMOVED]] = False
+                # Series made since the count are not there to be dropped.
+                unseen[ids[(ids != blocks.REMOVED) & (ids < len(unseen))]] = False
 
         def drop() -> IntArray:
             # In the writer thread, where batches become visible: none slips through.
