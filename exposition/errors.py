@@ -36,4 +36,4 @@ class WireError(ExpositionError):
 
 
 class UnsupportedFormatError(FleetwatchError, ValueError):
-    """The Content-Type names no format that can be read, and no fallback is configured."""
+    """The Content-Type names no format that can be read."""

@@ -31,29 +31,19 @@ _PARSERS: dict[Format, Callable[[bytes], Exposition]] = {
 }
 
 
-def choose_format(content_type: str, fallback: Format | None = None) -> Format:
-    """The format a Content-Type header names, or `fallback` where it is empty, malformed or of another format.
+def choose_format(content_type: str) -> Format:
+    """The format a Content-Type header names; versions and other parameters do not matter.
 
-    Versions and other parameters do not matter. Without a fallback such a header is refused, as Prometheus 3 does:
-    raises UnsupportedFormatError.
+    Raises UnsupportedFormatError where it is empty, malformed or of another format.
     """
     media_type = content_type.partition(";")[0].strip().lower()
-    for candidate in Format:
-        if media_type == candidate.value:
-            return candidate
-    if fallback is not None:
-        return fallback
-    shown = f'Content-Type "{content_type}"' if content_type else "no Content-Type"
-    *others, last = (known.value for known in Format)
-    raise UnsupportedFormatError(
-        f"the target sends {shown}: expected {', '.join(others)} or {last}, "
-        "or a fallback_scrape_protocol in the scrape config"
-    )
+    try:
+        return Format(media_type)
+    except ValueError:
+        *others, last = (known.value for known in Format)
+        raise UnsupportedFormatError(f'Content-Type "{content_type}": expected {", ".join(others)} or {last}') from None
 
 
-def parse(body: bytes, content_type: str, fallback: Format | None = None) -> Exposition:
-    """Read a whole body in the format that its Content-Type names (see `choose_format`).
-
-    Raises UnsupportedFormatError for the header and ExpositionError for the body.
-    """
-    return _PARSERS[choose_format(content_type, fallback)](body)
+def parse(body: bytes, body_format: Format) -> Exposition:
+    """Read a whole body. Raises ExpositionError."""
+    return _PARSERS[body_format](body)

@@ -34,4 +34,4 @@ def _readable(error: ExpositionError | ScrapeError, body: bytes, body_format: Fo
         body = body[: len(body) - len(rest)]
         if body_format is Format.OPENMETRICS and not body.endswith(b"# EOF\n"):
             body += b"# EOF\n"
-    return parse(body, body_format.value).samples if body else []
+    return parse(body, body_format).samples if body else []

@@ -237,7 +237,7 @@ class ScrapeCache:
         return self._scrape(lines, parts.readings, time_ms, found.added)
 
     def _read_strictly(self, body: bytes, body_format: Format, time_ms: int) -> Scrape:
-        exposition = parse(body, body_format.value)
+        exposition = parse(body, body_format)
         self.metadata = exposition.metadata
         samples = exposition.samples
         found = self._look_up([sample.labels for sample in samples], lambda index: samples[index].labels)

@@ -11,10 +11,7 @@ from typing import Any
 import typer
 
 from common.errors import FleetwatchError
-from common.matchers import Matcher
-from server.errors import BadDataError
-from server.params import MAX_TIME_MS, MIN_TIME_MS, parse_time
-from server.selectors import parse_selectors
+from fleetwatch.db.arguments import read_range, read_selectors
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.tools.inspection import refuse_without_store
 from tsdb.errors import StoreLockedError
@@ -22,7 +19,7 @@ from tsdb.tombstones import Deletion
 
 
 class DeleteError(FleetwatchError):
-    """A flag is wrong, or a running process has the store."""
+    """A running process has the store."""
 
 
 def run_delete(
@@ -35,9 +32,8 @@ def run_delete(
     ask: Callable[[str], None] | None,
 ) -> dict[str, Any]:
     """Count, `ask`, and delete; what was. Raises FleetwatchError, and whatever `ask` raises to stop it."""
-    selectors = [_selector(text) for text in match]
-    start_ms = MIN_TIME_MS if start is None else _time_ms("--start", start)
-    end_ms = MAX_TIME_MS if end is None else _time_ms("--end", end)
+    selectors = read_selectors(match, allow_all=True)
+    start_ms, end_ms = read_range(start, end)
     if dry_run:
         refuse_without_store(directory)
         with contextlib.closing(EmbeddedStore(directory, read_only=True)) as store:
@@ -104,17 +100,3 @@ def _shown(deletion: Deletion) -> list[str]:
 
 def _time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _selector(text: str) -> Sequence[Matcher]:
-    try:
-        return parse_selectors([text], allow_all=True)[0]
-    except BadDataError as error:
-        raise DeleteError(f"--match {text}: {error}") from error
-
-
-def _time_ms(flag: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise DeleteError(f"{flag}: {error}; write seconds since the epoch or RFC 3339") from error

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from fleetwatch.db.arguments import shown_time
 from tsdb.embedded.tools.status import Status, read_status
 
 
@@ -38,12 +38,8 @@ def _rows(directory: Path, status: Status) -> dict[str, str]:
         "samples": f"{status.samples:,}",
     }
     if status.first_ms is not None and status.last_ms is not None:
-        rows["time range"] = f"{_time(status.first_ms)} to {_time(status.last_ms)} UTC"
+        rows["time range"] = f"{shown_time(status.first_ms)} to {shown_time(status.last_ms)} UTC"
     rows["size on disk"] = f"{decimal(status.bytes_on_disk)}, of it free {decimal(status.bytes_free)}"
     if status.bytes_per_sample is not None:
         rows["bytes per sample"] = f"{status.bytes_per_sample:.2f}"
     return rows
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from common.errors import FleetwatchError
-from common.matchers import Matcher
+from fleetwatch.db.arguments import read_range, read_selectors
 from fleetwatch.db.progress import bytes_bar, count_bar
-from server.errors import BadDataError
-from server.params import MAX_TIME_MS, MIN_TIME_MS, parse_time
-from server.selectors import parse_selectors
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.tools.exports import write_openmetrics
 from tsdb.embedded.tools.imports import Importer, ImportRefusedError, Samples
@@ -30,7 +27,7 @@ _NOT_FROM_A_PIPE = "Parquet is read from its end, which a pipe does not allow: i
 
 
 class TransferError(FleetwatchError):
-    """A flag is wrong, or a file cannot be read or written."""
+    """The format is unknown, or a file cannot be read or written."""
 
 
 def run_export(
@@ -39,9 +36,8 @@ def run_export(
     """Write samples. Raises FleetwatchError; then the file is as it was."""
     if file_format not in _WRITERS:
         raise TransferError(f"there is no format {file_format}: --format is one of {', '.join(_WRITERS)}")
-    selectors = [_selector(text) for text in match]
-    start_ms = MIN_TIME_MS if start is None else _time_ms("--start", start)
-    end_ms = MAX_TIME_MS if end is None else _time_ms("--end", end)
+    selectors = read_selectors(match)
+    start_ms, end_ms = read_range(start, end)
     refuse_without_store(directory)
     with (
         contextlib.closing(EmbeddedStore(directory, read_only=True)) as store,
@@ -85,20 +81,6 @@ def _samples(
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _selector(text: str) -> Sequence[Matcher]:
-    try:
-        return parse_selectors([text])[0]
-    except BadDataError as error:
-        raise TransferError(f"--match {text}: {error}") from error
-
-
-def _time_ms(flag: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise TransferError(f"{flag}: {error}; write seconds since the epoch or RFC 3339") from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.durations import DurationError, format_duration, parse_duration
+from fleetwatch.db.arguments import shown_time
 from fleetwatch.errors import StartError
 from scraper.drop_rules import drop_rule, rule_as_yaml
 from tsdb.embedded.usage_rows import read_usage
@@ -33,7 +33,7 @@ def run_usage(directory: Path, unused_for: str, limit: int, as_json: bool) -> No
         return
     typer.echo(f"\n# Nobody has read these for {format_duration(unused_for_ms)}; in their jobs, this drops them:")
     if usage.counted_since_ms > before_ms:
-        typer.echo(f"# Mind that reads are counted only since {_time(usage.counted_since_ms)} UTC.")
+        typer.echo(f"# Mind that reads are counted only since {shown_time(usage.counted_since_ms)} UTC.")
     typer.echo(rule_as_yaml(rule), nl=False)
 
 
@@ -44,7 +44,7 @@ def _print_table(usage: Usage) -> None:
     table.add_column("reads", justify="right")
     table.add_column("last read (UTC)")
     for metric in usage.metrics:
-        last_read = "never" if metric.last_read_ms is None else _time(metric.last_read_ms)
+        last_read = "never" if metric.last_read_ms is None else shown_time(metric.last_read_ms)
         table.add_row(metric.name, f"{metric.series:,}", f"{metric.reads:,}", last_read)
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
 
@@ -63,7 +63,3 @@ def _as_json(usage: Usage, before_ms: int) -> dict[str, object]:
             for metric in usage.metrics
         ],
     }
-
-
-def _time(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -63,7 +63,7 @@ async def test_the_format_is_the_one_accepted(client: Client, accept: str | None
 
     assert response.status == 200
     assert choose_format(content_type) is expected
-    exposition = parse(await response.read(), content_type)
+    exposition = parse(await response.read(), choose_format(content_type))
     names = {sample.labels.metric_name for sample in exposition.samples}
     assert names >= {"node_load1", "node_cpu_seconds_total", "process_cpu_seconds_total", "python_info"}
     assert exposition.metadata["node_load1"] == Metadata("gauge", "1m load average.")
@@ -95,7 +95,7 @@ async def test_pages(client: Client) -> None:
 async def collectors_of(client: Client, query: str) -> set[str]:
     response = await client.get(f"/metrics?{query}")
     assert response.status == 200
-    samples = parse(await response.read(), response.headers["Content-Type"]).samples
+    samples = parse(await response.read(), choose_format(response.headers["Content-Type"])).samples
     return {
         sample.labels.get("collector")
         for sample in samples

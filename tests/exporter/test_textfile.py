@@ -106,7 +106,7 @@ def test_good_files_are_served_as_by_node_exporter(tmp_path: Path) -> None:
 
 def test_files_are_served_in_openmetrics_too(tmp_path: Path) -> None:
     textfiles = collector(write_files(tmp_path, GOOD))
-    read = parse(body(textfiles, Format.OPENMETRICS) + b"# EOF\n", "application/openmetrics-text; version=1.0.0")
+    read = parse(body(textfiles, Format.OPENMETRICS) + b"# EOF\n", Format.OPENMETRICS)
 
     assert read.metadata["jobs"].type == "counter"
     assert {sample.labels.metric_name for sample in read.samples} >= {"jobs_total", "loose", "took_seconds_bucket"}

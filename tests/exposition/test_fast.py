@@ -330,8 +330,8 @@ def test_values_are_bit_for_bit_those_of_parse_float(texts: list[str]) -> None:
 
 def test_a_body_of_node_exporter() -> None:
     with node_exporter() as url:
-        body, content_type = fetch(url, Accept="text/plain")
-    strict = parse(body, content_type)
+        body, _ = fetch(url, Accept="text/plain")
+    strict = parse(body, Format.TEXT)
     fast = read_fast(body, Format.TEXT)
 
     assert len(strict.samples) > 200

@@ -32,8 +32,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file_format", ["openmetrics", "parquet"])
 def test_a_store_moves_through_a_file(file_format: str, data: Path, tmp_path: Path) -> None:
-    if file_format == "parquet":
-        pytest.importorskip("pyarrow")
     db_command.run("export", tmp_path / "file", "--format", file_format, "--storage.path", data)
     assert db_command.answer("import", tmp_path / "file", "--storage.path", tmp_path / "other")["samples"] == SAMPLES
     exported = [db_command.run("export", "-", "--storage.path", path) for path in (data, tmp_path / "other")]
@@ -43,7 +41,6 @@ def test_a_store_moves_through_a_file(file_format: str, data: Path, tmp_path: Pa
 
 
 def test_through_pipes(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     (tmp_path / "file").write_bytes(piped("export", "-", "--format", "parquet", "--storage.path", data).stdout)
     assert db_command.answer("import", tmp_path / "file", "--storage.path", tmp_path / "other")["samples"] == SAMPLES
     text = db_command.run("export", "-", "--storage.path", tmp_path / "other")

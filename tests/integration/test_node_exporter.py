@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from exposition.formats import parse
+from exposition.formats import choose_format, parse
 from tests.exporter.node_exporter import fetch, node_exporter
 from tests.fleetwatch_process import FleetwatchProcess, running
 
@@ -17,7 +17,8 @@ REPORT = ("up", "scrape_")
 
 def served(url: str) -> dict[str, float]:
     """The series of the exporter by their labels in JSON."""
-    samples = parse(*fetch(url)).samples
+    body, content_type = fetch(url)
+    samples = parse(body, choose_format(content_type)).samples
     return {json.dumps(sample.labels.as_dict(), sort_keys=True): sample.value for sample in samples}
 
 

@@ -5,8 +5,11 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from common.labels import METRIC_NAME
@@ -124,6 +127,14 @@ def compare(jobs: dict[str, tuple[Case, str]], found: Found, *, ours: bool) -> N
     assert different == []
 
 
+def last_scrapes(manager: ScrapeManager) -> dict[str, int | None]:
+    return {target.scrape_pool: target.last_scrape_ms for target in manager.active_targets()}
+
+
+def all_scraped_since(manager: ScrapeManager, earlier: dict[str, int | None]) -> bool:
+    return all(last != earlier[job] for job, last in last_scrapes(manager).items())
+
+
 async def test_ours(tmp_path: Path) -> None:
     async with all_cases(tmp_path) as (jobs, config):
         store = open_store("memory:")
@@ -131,8 +142,9 @@ async def test_ours(tmp_path: Path) -> None:
         await manager.apply(loads(config, ScrapeSettings))
         try:
             await eventually(lambda: len(manager.active_targets()) == len(jobs))
-            await eventually(lambda: all(target.last_scrape_ms for target in manager.active_targets()))
-            await asyncio.sleep(1.5)  # what fails for another reason at the first scrape does not at the second
+            # What fails for another reason at the first scrape does not at the second.
+            for _ in range(2):
+                await eventually(partial(all_scraped_since, manager, last_scrapes(manager)))
             counts = {
                 (labels.get("job"), labels.get(METRIC_NAME)): samples[-1][1]
                 for labels, samples in read_series(store).items()
@@ -154,17 +166,24 @@ async def test_ours(tmp_path: Path) -> None:
         compare(jobs, found, ours=True)
 
 
+async def scraped_three_times(session: aiohttp.ClientSession, count: int) -> list[dict[str, Any]]:
+    """Prometheus's targets: what a scrape stores can be read when a later one has ended."""
+    last: dict[str, set[str]] = {}
+    for _ in range(300):
+        targets: list[dict[str, Any]] = (await ask(session, "targets"))["activeTargets"]
+        for target in targets:
+            if target["health"] != "unknown":
+                last.setdefault(target["scrapePool"], set()).add(target["lastScrape"])
+        if len(last) == count and all(len(times) >= 3 for times in last.values()):
+            return targets
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not scraped three times in 30 s: {[job for job, times in last.items() if len(times) < 3]}")
+
+
 async def test_theirs(tmp_path: Path) -> None:
     await require_version_3()
     async with all_cases(tmp_path) as (jobs, config), prometheus(config, tmp_path) as session:
-        targets = []
-        for _ in range(200):
-            targets = (await ask(session, "targets"))["activeTargets"]
-            if len(targets) == len(jobs) and all(target["health"] != "unknown" for target in targets):
-                break
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1.5)
-        targets = (await ask(session, "targets"))["activeTargets"]
+        targets = await scraped_three_times(session, len(jobs))
         counts = {}
         for name in ("scrape_samples_scraped", "scrape_samples_post_metric_relabeling"):
             for entry in (await ask(session, "query", query=name))["result"]:

@@ -20,7 +20,7 @@ from tsdb.embedded.rollups import rows as rollup_rows
 from tsdb.embedded.tools.checks import check as check_file
 from tsdb.model import ABSENT, STALE_NAN
 from tsdb.pieces import Piece
-from tsdb.rollups import RESOLUTIONS_MS, Column, RollupStore, roll_up
+from tsdb.rollups import RESOLUTIONS_MS, Column, RollupFrame, RollupStore, roll_up
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 START_MS = 20_000 * DAY_MS
@@ -70,16 +70,16 @@ def rolled(
     return None if frames is None else _buckets(frames)
 
 
-def _buckets(frames: Sequence[object]) -> Buckets:
+def _buckets(frames: Sequence[RollupFrame]) -> Buckets:
     found: Buckets = {}
     for frame in frames:
-        for row, labels in enumerate(frame.labels):  # type: ignore[attr-defined]
+        for row, labels in enumerate(frame.labels):
             assert labels not in found
-            assert np.diff(frame.ends_ms).min(initial=1) > 0  # type: ignore[attr-defined]
-            values = frame.values[row].view(np.uint64)  # type: ignore[attr-defined]
+            assert np.diff(frame.ends_ms).min(initial=1) > 0
+            values = frame.values[row].view(np.uint64)
             found[labels] = {
                 end: bucket
-                for end, bucket in zip(frame.ends_ms.tolist(), values.tolist(), strict=True)  # type: ignore[attr-defined]
+                for end, bucket in zip(frame.ends_ms.tolist(), values.tolist(), strict=True)
                 if set(bucket) != {bits(ABSENT)}
             }
     return found

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,8 @@ from tsdb.embedded.tools.parquet import ParquetMissingError, read_parquet, write
 from tsdb.embedded.tools.series_walk import SeriesSamples
 from tsdb.model import STALE_NAN, IntArray
 
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
+pa: Any = import_module("pyarrow")  # without types
+pq: Any = import_module("pyarrow.parquet")
 
 Rows = list[tuple[Labels, int, int]]
 

@@ -30,8 +30,11 @@ class Writer:
         """Whether maintenance is to end before its next step."""
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call after those given before."""
-        return self._database.in_writer(call)
+        """Run a call after those given before. Raises StoreClosedError where the store was closed meanwhile."""
+        try:
+            return self._database.in_writer(call)
+        except RuntimeError as error:  # as the executor says it
+            raise StoreClosedError("the store is closed") from error
 
     @contextlib.contextmanager
     def transaction(self, layouts: Collection[Layout] = ()) -> Iterator[sqlite3.Connection]:
