@@ -76,6 +76,13 @@ class Model:
             for time_ms in [time_ms for time_ms in samples if time_ms < self.horizon_ms]:
                 del samples[time_ms]
 
+    def delete(self, found: Samples) -> None:
+        """What was found is deleted: it must not come back, unless it is written again."""
+        for labels, samples in found.items():
+            for time_ms, _ in samples:
+                self._samples.get(labels, {}).pop(time_ms, None)
+                self._ever.get(labels, {}).pop(time_ms, None)
+
     def forget_removed(self, found: Samples) -> None:
         """What the retention has removed must not come back."""
         for labels, values in self._ever.items():

@@ -1,7 +1,7 @@
 """A random life of the embedded store against a dictionary: after every step, each read gives what the dictionary has.
 
 Times are small numbers and windows some milliseconds, so that a life of thirty steps goes through every level of
-blocks, the retention and the dropping of series, with a restart at any point.
+blocks, the retention, deletes and the dropping of series, with a restart at any point.
 """
 
 import shutil
@@ -106,6 +106,18 @@ class Life(RuleBasedStateMachine):
         if oldest_ms >= self.model.horizon_ms:
             self.write(target, time_ms, batch, times_ms).result()
 
+    # Deleting
+
+    @rule(selector=st.sampled_from(SELECTORS), places=st.tuples(st.floats(0, 1), st.floats(0, 1)), off=offsets)
+    def delete(self, selector: list[Matcher], places: tuple[float, float], off: tuple[int, int]) -> None:
+        start_ms, end_ms = self.span(places, off)
+        self.model.delete(read(self.store, selector, start_ms, end_ms))
+        self.store.delete_series([selector], start_ms, end_ms, self.now_ms)
+
+    @rule()
+    def clean_tombstones(self) -> None:
+        self.store.clean_tombstones()
+
     # Running
 
     @rule(ahead_ms=st.one_of(st.sampled_from([0, *LEVELS_MS]), st.integers(0, LEVELS_MS[1])))
@@ -140,11 +152,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(selector=st.sampled_from(SELECTORS), places=st.tuples(st.floats(0, 1), st.floats(0, 1)), off=offsets)
     def look(self, selector: list[Matcher], places: tuple[float, float], off: tuple[int, int]) -> None:
-        """From a time to another, on samples or just beside."""
-        times = sorted({ms for kept in self.model.samples().values() for ms in kept}) or [0]
-        ends = sorted(times[round(place * (len(times) - 1))] for place in places)
-        start_ms = max(ends[0] + off[0], self.model.horizon_ms)
-        end_ms = ends[1] + off[1]
+        start_ms, end_ms = self.span(places, off)
+        start_ms = max(start_ms, self.model.horizon_ms)
         expected = {
             labels: inside
             for labels, kept in self.model.samples().items()
@@ -158,6 +167,12 @@ class Life(RuleBasedStateMachine):
         }
         names = {name for labels in expected for name, _ in labels}
         assert set(self.store.label_names([selector], start_ms, end_ms)) >= names
+
+    def span(self, places: tuple[float, float], off: tuple[int, int]) -> tuple[int, int]:
+        """From a time to another, on samples or just beside."""
+        times = sorted({ms for kept in self.model.samples().values() for ms in kept}) or [0]
+        ends = sorted(times[round(place * (len(times) - 1))] for place in places)
+        return ends[0] + off[0], ends[1] + off[1]
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
