@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from common.labels import Labels
+from common.matchers import Matcher
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.codec.series import SeriesGroup, pack_group
 from tsdb.embedded.codec.vectors import pack_ints, pack_row
@@ -50,6 +51,7 @@ def data(tmp_path: Path) -> Path:
             store.append(Batch(target, layout, 100 * HALF_HOUR_MS, np.ones(SERIES))).result()
         times = 100 * HALF_HOUR_MS + np.arange(SERIES)
         store.append(Batch(0, store.layout(np.arange(SERIES)), 100 * HALF_HOUR_MS + 9, np.ones(SERIES), times)).result()
+        store.delete_series([[Matcher.equal("n", "3")]], 0, 5000, 0)
     return directory
 
 
@@ -159,6 +161,9 @@ def test_beside_appends_sealings_and_merges(tmp_path: Path) -> None:
         ("UPDATE chunks SET samples = ? WHERE chunk_id >> 10 = 1", [b"x"], "block 1 of target 0", "cannot be decoded"),
         ("INSERT INTO chunks VALUES (?, x'00')", [1 << 10 | 1000], "block 1 of target 0", "chunks too many"),
         ("INSERT INTO chunks VALUES (?, x'00')", [99 << 10], "the chunks of block 99", "there is no such block"),
+        ("UPDATE tombstones SET matchers = 'x'", [], "delete 1", "cannot be decoded"),
+        ("UPDATE tombstones SET matchers = ?", ['[[["n", "~~", ""]]]'], "delete 1", "cannot be decoded"),
+        ("UPDATE tombstones SET start_ms = 9, end_ms = 8", [], "delete 1", "begins at 9 and ends before, at 8"),
     ],
 )
 def test_damage_is_named(sql: str, values: list[Any], place: str, fault: str, data: Path) -> None:

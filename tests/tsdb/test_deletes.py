@@ -227,9 +227,10 @@ def test_readers_never_see_what_is_being_removed(tmp_path: Path) -> None:
 
         def read_on() -> set[int]:
             seen: set[int] = set()
-            while not done.is_set():
+            while True:  # once at least, however late the thread begins
                 seen |= {len(samples) for samples in read(store, [Matcher.equal("n", "7")], 0, 9000).values()}
-            return seen
+                if done.is_set():
+                    return seen
 
         with ThreadPoolExecutor() as pool:
             for first_ms in range(0, 600, 100):

@@ -8,7 +8,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from common.matchers import Matcher, MatchType
+from common.matchers import Matcher, MatcherError, MatchType
+from tsdb.errors import StoreError
 from tsdb.model import IntArray
 from tsdb.tombstones import Deleted, Deletion, Selectors, Tombstone
 
@@ -20,12 +21,18 @@ def load(connection: sqlite3.Connection, resolve: Callable[[Selectors], IntArray
         "FROM tombstones ORDER BY tombstone_id"
     )
     for tombstone_id, matchers, start_ms, end_ms, upto_seq, created_ms, expires_ms, series, samples in rows:
-        selectors = [
-            [Matcher(name, MatchType(kind), value) for name, kind, value in one] for one in json.loads(matchers)
-        ]
+        selectors = decode_selectors(matchers)
         deleted = Deleted(series, samples)
         deletion = Deletion(tombstone_id, selectors, start_ms, end_ms, created_ms, expires_ms, deleted)
         yield Tombstone(deletion, upto_seq, resolve(selectors))
+
+
+def decode_selectors(text: str) -> Selectors:
+    """What a row's `matchers` say. Raises StoreError where they say nothing."""
+    try:
+        return [[Matcher(name, MatchType(kind), value) for name, kind, value in one] for one in json.loads(text)]
+    except (ValueError, TypeError, MatcherError) as error:
+        raise StoreError(f"the matchers of a delete cannot be decoded: {error}") from error
 
 
 def insert(connection: sqlite3.Connection, tombstone: Tombstone) -> int:

@@ -21,6 +21,7 @@ from tsdb.embedded.codec.vectors import unpack_ints, unpack_row
 from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import check_schema
 from tsdb.embedded.rollups import rows as rollup_rows
+from tsdb.embedded.tombstone_rows import decode_selectors
 from tsdb.embedded.tools.block_checks import BlockRow, blocks_of_chunks, check_block, chunks_of_block
 from tsdb.embedded.tools.inspection import inspected
 from tsdb.errors import StoreError
@@ -69,6 +70,7 @@ def check(directory: Path, report: Callable[[int, int], None]) -> Checked:
             work.repeats,
             work.chunks,
             work.rollups,
+            work.tombstones,
         ):
             try:
                 work.result.findings += part()
@@ -93,7 +95,7 @@ class _Check:
 
     def file(self) -> Iterator[Finding]:
         """SQLite's own check of pages, indexes and constraints."""
-        for table in ("series", "targets", "layouts", "journal", "blocks", "rollup_days"):
+        for table in ("series", "targets", "layouts", "journal", "blocks", "rollup_days", "tombstones"):
             self._total += self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         for (text,) in self._connection.execute("PRAGMA integrity_check"):
             if text != "ok":
@@ -221,6 +223,19 @@ class _Check:
                 continue
             for fault in self._faults_of_ids(ids[ids != REMOVED]):
                 yield Finding(place, fault, remedy)
+
+    def tombstones(self) -> Iterator[Finding]:
+        """Deletes whose selectors and times can be read."""
+        rows = self._rows("SELECT tombstone_id, matchers, start_ms, end_ms FROM tombstones ORDER BY tombstone_id")
+        for tombstone_id, matchers, start_ms, end_ms in rows:
+            place = f"delete {tombstone_id}"
+            remedy = f"show its samples again: {_sql(f'DELETE FROM tombstones WHERE tombstone_id = {tombstone_id}')}"
+            try:
+                decode_selectors(matchers)
+            except StoreError as error:
+                yield Finding(place, str(error), remedy)
+            if start_ms > end_ms:
+                yield Finding(place, f"it begins at {start_ms} and ends before, at {end_ms}", remedy)
 
     def _labels(self, series_id: int) -> Labels:
         query = "SELECT first_id, labels FROM series WHERE first_id <= ? ORDER BY first_id DESC LIMIT 1"
