@@ -43,12 +43,13 @@ class Wanted:
     """
 
     def __init__(self, series_ids: IntArray, homes: npt.NDArray[np.int32] | None = None) -> None:
+        self.series_ids = series_ids
+        self.homes = homes
         size = int(series_ids.max()) + 1 if len(series_ids) else 0
         # One more, unwanted: layouts made after this clip to it.
         self._home = np.full(size + 1, -1, dtype=np.int32)
         self._home[series_ids] = 0 if homes is None else homes
-        self._any_target = homes is None
-
+        
     def columns(self, target_id: int, series_ids: IntArray) -> IntArray:
         """Positions in a vector of ids of those that are wanted."""
         return np.flatnonzero(self.includes(target_id, series_ids))
@@ -56,7 +57,7 @@ class Wanted:
     def includes(self, target_id: int, series_ids: IntArray) -> BoolArray:
         """Which ids of a vector are wanted."""
         home = self._home.take(series_ids, mode="clip")
-        included: BoolArray = home >= 0 if self._any_target else home == target_id
+        included: BoolArray = home >= 0 if self.homes is None else home == target_id
         return included
 
 
