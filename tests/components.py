@@ -20,6 +20,7 @@ COMPONENTS = {
     "openssl": (["openssl"], "openssl"),
     "systemd-analyze": (["systemd-analyze"], "systemd"),
     "strace": (["strace"], "strace"),
+    "pgbouncer": (["pgbouncer", "/usr/sbin/pgbouncer"], "pgbouncer"),
 }
 
 

@@ -7,6 +7,8 @@ from hypothesis import settings
 
 from tests.fleetwatch_process import FleetwatchProcess, running
 
+pytest_plugins = ["tests.databases"]
+
 # How long a case takes says more of the machine's other work than of the code.
 settings.register_profile("fleetwatch", deadline=None)
 settings.load_profile("fleetwatch")
