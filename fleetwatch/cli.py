@@ -45,7 +45,22 @@ EnableAdminApi = Annotated[
 ]
 StoragePath = Annotated[
     str | None,
-    typer.Option("--storage.path", metavar="PATH", help="Directory of the store; overrides storage.path of the file."),
+    typer.Option(
+        "--storage.path", metavar="PATH", help="Directory or DSN of the store; overrides storage.path of the file."
+    ),
+]
+QueryTimeout = Annotated[
+    str | None, typer.Option("--query.timeout", metavar="DURATION", help="The longest a query may take; 2m by default.")
+]
+QueryConcurrency = Annotated[
+    int | None, typer.Option("--query.max-concurrency", metavar="N", help="Queries that run at once; 4 by default.")
+]
+QuerySamples = Annotated[
+    int | None, typer.Option("--query.max-samples", metavar="N", help="Samples of one query; 50000000 by default.")
+]
+LookbackDelta = Annotated[
+    str | None,
+    typer.Option("--query.lookback-delta", metavar="DURATION", help="The age of a latest sample; 5m by default."),
 ]
 LogLevel = Annotated[str, typer.Option("--log.level", metavar="LEVEL", help="debug, info, warn or error.")]
 LogFormat = Annotated[str, typer.Option("--log.format", metavar="FORMAT", help="logfmt or json.")]
@@ -61,7 +76,7 @@ def _log(level: str, log_format: str) -> None:
     set_up_logging(level, "json" if log_format == "json" else "logfmt")
 
 
-def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
+def _add_process(name: str, what: str, *, scrape: bool = False, export: bool = False, head: bool = True) -> None:
     """A command that runs parts of Fleetwatch over a store; all take the same options."""
 
     def start(
@@ -71,23 +86,29 @@ def _add_process(name: str, what: str, *, scrape: bool, export: bool) -> None:
         external_url: ExternalURL = "",
         enable_admin_api: EnableAdminApi = False,
         storage_path: StoragePath = None,
+        query_timeout: QueryTimeout = None,
+        query_concurrency: QueryConcurrency = None,
+        query_samples: QuerySamples = None,
+        lookback_delta: LookbackDelta = None,
         log_level: LogLevel = "info",
         log_format: LogFormat = "logfmt",
     ) -> None:
         from fleetwatch.process import Flags, Parts, run_process
+        from fleetwatch.query_config import QueryFlags
 
         _log(log_level, log_format)
-        flags = Flags(config_file, listen_address, web_config_file, storage_path, external_url, enable_admin_api)
-        run_process(Parts(scraper=scrape, exporter=export), flags)
+        query = QueryFlags(query_timeout, query_concurrency, query_samples, lookback_delta)
+        flags = Flags(config_file, listen_address, web_config_file, storage_path, external_url, enable_admin_api, query)
+        run_process(Parts(scraper=scrape, exporter=export, head=head), flags)
 
     app.command(name, help=what)(start)
 
 
 _add_process("run", "Everything in one process: exporter, scraper, store, API and web page.", scrape=True, export=True)
 _add_process(
-    "scraper", "Scrape targets into the store, and serve the API over it; no exporter.", scrape=True, export=False
+    "scraper", "Scrape targets into the store, and serve the API over it; no exporter.", scrape=True, head=False
 )
-_add_process("server", "Serve the API and the web page over a store, without scraping.", scrape=False, export=False)
+_add_process("server", "Serve the API and the web page over a store, without scraping.")
 
 
 @app.command(
@@ -103,7 +124,10 @@ def exporter(context: typer.Context) -> None:
 
 @app.command()
 def query(
-    expr: Annotated[str, typer.Argument(help="A PromQL expression.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[explain] EXPR", help="A PromQL expression; `explain` shows what it does instead."),
+    ],
     url: Annotated[
         str, typer.Option("--url", help="A Fleetwatch or Prometheus server.")
     ] = f"http://{DEFAULT_LISTEN_ADDRESS}",
@@ -115,9 +139,15 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer's data as JSON.")] = False,
 ) -> None:
     """Ask a running server and print the answer as a table."""
-    from fleetwatch.query import run_query
+    from fleetwatch.query import run_explain, run_query
 
-    run_query(expr, url, time, over, step, as_json)
+    match words:
+        case [expr]:
+            run_query(expr, url, time, over, step, as_json)
+        case ["explain", expr]:
+            run_explain(expr, url, time, over, step, as_json)
+        case _:
+            raise typer.BadParameter("write the expression as one argument, in quotes", param_hint="EXPR")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The config file: a prometheus.yml plus Fleetwatch's own sections.
 
     storage: {path, retention, ...}  the store, see fleetwatch.storage_config
+    query: {max_memory, cache, ...}  limits of queries, see fleetwatch.query_config
     exporter: {listen_address}       `fleetwatch run` serves this host's metrics there
 
 Paths in a file are relative to it. Without a file, the default config of the package is used, with the address
@@ -28,6 +29,7 @@ from fleetwatch.config_sections import (
 from fleetwatch.config_shown import shown
 from fleetwatch.errors import StartError
 from fleetwatch.listen import shown_address, split_address
+from fleetwatch.query_config import QueryConfig
 from fleetwatch.storage_config import StorageConfig
 from scraper.config import ScrapeConfig, ScrapeSettings
 from scraper.config_checks import check as check_scraping
@@ -51,6 +53,7 @@ class Config(ScrapeSettings, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The whole file."""
 
     storage: StorageConfig = StorageConfig()
+    query: QueryConfig = QueryConfig()
     exporter: ExporterConfig | None = None
     inventory: bool = False
     """Remember every target that was ever found, and say which are found no more (scraper.inventory)."""
@@ -108,6 +111,7 @@ def _loaded(text: str, name: str, directory: Path, references: bool = False) -> 
         if references and not own:
             yield from check_references(config.scrape_configs, directory)
             yield from _rule_file_problems(config, directory)
+            yield from _password_file_problems(config, directory)
 
     try:
         config = loads(text, Config, check, name=name)
@@ -135,6 +139,7 @@ def _problems(config: Config) -> Iterator[Problem]:
     yield from check_scraping(config)
     yield from _problems_of_ignored_sections(config)
     yield from config.storage.problems()
+    yield from config.query.problems()
     if config.exporter is not None:
         try:
             split_address(config.exporter.listen_address)
@@ -161,6 +166,12 @@ def _rule_file_problems(config: Config, directory: Path) -> Iterator[Problem]:
     for index, pattern in enumerate(config.rule_files):
         if "*" not in pattern and not matching_files(pattern, directory):
             yield Problem(f"rule_files[{index}]", f"there is no file {directory / pattern}")
+
+
+def _password_file_problems(config: Config, directory: Path) -> Iterator[Problem]:
+    file = config.storage.timescaledb.password_file
+    if file and not (directory / file).is_file():
+        yield Problem("storage.timescaledb.password_file", f"there is no file {directory / file}")
 
 
 def summary(loaded: LoadedConfig) -> str:

@@ -18,7 +18,9 @@ _SECRET_KEYS = frozenset(
 _FREE_KEYS = frozenset(("labels", "external_labels", "required_matchers"))
 """Mappings whose keys a person names, so that one called `token` is not a secret's."""
 _PRIVATE_KEY = "PRIVATE KEY-----"
-_URL_PASSWORD = re.compile(r"(://[^/@\s:]+:)[^/@\s]+@")
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]+@")
+_QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&\s]*")
+"""As a DSN may have one."""
 
 
 def shown(text: str) -> str:
@@ -36,7 +38,9 @@ def _masked(document: Any) -> Any:
     if isinstance(document, list):
         return [_masked(item) for item in document]
     if isinstance(document, str):
-        return SECRET if _PRIVATE_KEY in document else _URL_PASSWORD.sub(rf"\1{SECRET}@", document)
+        if _PRIVATE_KEY in document:
+            return SECRET
+        return _QUERY_PASSWORD.sub(rf"\1{SECRET}", _URL_PASSWORD.sub(rf"\1{SECRET}@", document))
     return document
 
 

@@ -4,7 +4,9 @@ import sys
 
 from common.errors import FleetwatchError
 
-SERVER_PACKAGES = frozenset(("numpy", "orjson", "pcodec", "promql_parser", "psycopg", "sqlalchemy", "watchfiles"))
+SERVER_PACKAGES = frozenset(
+    ("alembic", "numpy", "orjson", "pcodec", "psycopg", "psycopg_pool", "sqlalchemy", "watchfiles")
+)
 """What the extra `server` brings; an exporter's install does without."""
 
 

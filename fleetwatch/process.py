@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
@@ -25,14 +25,18 @@ from exporter.app import create_app as create_exporter_app
 from fleetwatch import __version__
 from fleetwatch.config import LoadedConfig, default_config, ignored_keys, load_config
 from fleetwatch.listen import allow_open_files, load_web_config, serve, shown_url, stop_signal
+from fleetwatch.opening import StorePlace, open_configured, store_place
+from fleetwatch.query_config import QueryFlags
 from promql import Engine, EngineOptions
+from promql.cache import RangeCache
+from promql.memory import MemoryBudget
 from scraper.inventory import Inventory
 from scraper.manager import ScrapeManager
 from server.app import create_app, make_runner
 from server.deps import BuildInfo, ConfigStatus, Dependencies
-from tsdb import Store, open_store
-from tsdb.embedded.disk_watch import DiskThresholds
-from tsdb.limits import SeriesLimits
+from server.query_log import QueryLog
+from tsdb import Store
+from tsdb.dsn import shown_dsn
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +49,14 @@ _GC_THRESHOLDS = (50_000, 20, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which parts a process has. The API and `/metrics` belong to every one; `page` adds the web page."""
+    """Which parts a process has. The API, the web page and `/metrics` belong to every one.
+
+    With `head` the newest samples are in its memory, those of other processes too: for one that is asked much.
+    """
 
     scraper: bool
     exporter: bool
+    head: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class Flags:
     storage_path: str | None
     external_url: str = ""
     enable_admin_api: bool = False
+    query: QueryFlags = field(default_factory=QueryFlags)
 
 
 class Process:
@@ -74,6 +83,7 @@ class Process:
         self._storage_path = flags.storage_path
         self._external_url = flags.external_url.rstrip("/")
         self._enable_admin_api = flags.enable_admin_api
+        self._query_flags = flags.query
         self._loaded = self._load()
         self._registry = CollectorRegistry()
         self._manager: ScrapeManager | None = None
@@ -139,44 +149,41 @@ class Process:
         return load_config(self._config_file) if self._config_file else default_config(self._listen_address)
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
-        storage = self._loaded.config.storage
-        path = str(self._data_directory())
-        limits = SeriesLimits(storage.limits.series, storage.limits.series_per_target)
-        rollups, disk = storage.rollups, storage.embedded.disk
+        place = self._store_place()
+        storage, directory = self._loaded.config.storage, self._loaded.directory
         store = await asyncio.to_thread(
-            open_store,
-            path,
-            retention_ms=storage.retention_ms,
-            retention_bytes=storage.retention_size or None,
-            retention_classes=storage.retention_classes,
-            durability=storage.embedded.durability,
-            limits=limits,
-            max_exemplars=storage.exemplars.max_exemplars,
-            cache_bytes=storage.embedded.cache,
-            disk=DiskThresholds(disk.warn, disk.drop, disk.refuse),
-            rollup_after_ms=None if rollups is None else rollups.after,
-            rollup_keep_ms=None if rollups is None else rollups.keep,
+            open_configured, storage, place, directory, head=self._parts.head, scrapes=self._parts.scraper
         )
         stack.push_async_callback(asyncio.to_thread, store.close)
-        log.info("store opened", extra={"path": path} | {key: int(value) for key, value in store.stats().items()})
+        figures = {key: f"{value:.12g}" for key, value in store.stats().items() if value}
+        log.info("store opened", extra={"path": shown_dsn(place.spec), **figures})
         return store
 
     def _scrape_manager(self, store: Store) -> ScrapeManager:
         inventory = None
         if self._loaded.config.inventory:
-            inventory = Inventory(self._data_directory() / "inventory.json", self._registry)
+            inventory = Inventory(self._store_place().directory / "inventory.json", self._registry)
         return ScrapeManager(store, self._registry, inventory=inventory)
 
-    def _data_directory(self) -> Path:
-        return Path(self._storage_path or self._loaded.directory / self._loaded.config.storage.path)
+    def _store_place(self) -> StorePlace:
+        loaded = self._loaded
+        return store_place(loaded.config.storage, loaded.directory, self._listen_address, self._storage_path)
 
     def _dependencies(self, store: Store) -> Dependencies:
         PlatformCollector(self._registry)
         GCCollector(self._registry)
         config = self._loaded.config
+        query, log_file = self._query_flags.applied_to(config.query), config.global_.query_log_file
+        options = EngineOptions(
+            lookback_ms=query.lookback_delta,
+            default_step_ms=config.global_.evaluation_interval,
+            max_samples=query.max_samples,
+            timeout_s=query.timeout / 1000,
+        )
+        engine = Engine(store, options)
         return Dependencies(
             store=store,
-            engine=Engine(store, EngineOptions(default_step_ms=config.global_.evaluation_interval)),
+            engine=engine,
             build=BuildInfo(__version__),
             registry=self._registry,
             ready=lambda: self._ready,
@@ -186,6 +193,12 @@ class Process:
             external_url=self._external_url,
             enable_admin_api=self._enable_admin_api,
             retention=format_duration(config.storage.retention_ms),
+            query_threads=query.max_concurrency,
+            query_timeout_s=query.timeout / 1000,
+            query_memory=MemoryBudget(query.max_memory, query.max_total_memory),
+            max_response_bytes=query.max_response_size,
+            query_log=QueryLog(self._loaded.directory / log_file) if log_file else None,
+            range_cache=RangeCache(engine, store, query.cache) if query.cache else None,
         )
 
     def _config_status(self) -> ConfigStatus:

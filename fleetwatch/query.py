@@ -1,4 +1,4 @@
-"""`fleetwatch query`: ask a server over the Prometheus HTTP API and print the answer."""
+"""`fleetwatch query`: ask a server over the Prometheus HTTP API and print the answer, or how it came about."""
 
 import json
 import time as clock
@@ -28,19 +28,49 @@ class QueryError(FleetwatchError):
 def run_query(expr: str, url: str, time: str | None, over: str | None, step: str | None, as_json: bool) -> None:
     """Query and print. Raises QueryError."""
     if over is None:
-        answer = _ask(url, "query", {"query": expr} | ({"time": time} if time else {}))
+        answer = _ask(url, "query", {"query": expr} | _times(time, over, step))
     else:
-        over_ms = parse_duration(over)
-        end_s = _seconds(time) if time else clock.time()
-        step = step or format_duration(max(1000, over_ms // RANGE_POINTS // 1000 * 1000))
-        span = {"start": f"{end_s - over_ms / 1000:.3f}", "end": f"{end_s:.3f}", "step": step}
-        answer = _ask(url, "query_range", {"query": expr} | span)
+        answer = _ask(url, "query_range", {"query": expr} | _times(time, over, step))
     for warning in [*answer.get("warnings", []), *answer.get("infos", [])]:
         typer.echo(warning, err=True)
     if as_json:
         typer.echo(json.dumps(answer["data"]))
     else:
         _print(answer["data"])
+
+
+def run_explain(expr: str, url: str, time: str | None, over: str | None, step: str | None, as_json: bool) -> None:
+    """Print what a query does: its plan with series and times. Raises QueryError."""
+    data = _ask(url, "fleetwatch/explain", {"query": expr} | _times(time, over, step))["data"]
+    if as_json:
+        typer.echo(json.dumps(data))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("PLAN", overflow="fold")
+    for heading in ("SERIES", "MS"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for line in data["plan"]:
+        series = "" if line["series"] is None else str(line["series"])
+        milliseconds = "" if line["seconds"] is None else f"{line['seconds'] * 1000:.1f}"
+        table.add_row("  " * line["depth"] + line["node"], series, milliseconds, "; ".join(line["notes"]))
+    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    timings, samples = data["stats"]["timings"], data["stats"]["samples"]
+    typer.echo(
+        f"\nfetched in {timings['queryPreparationTime'] * 1000:.1f} ms, evaluated in"
+        f" {timings['innerEvalTime'] * 1000:.1f} ms, sorted in {timings['resultSortTime'] * 1000:.1f} ms;"
+        f" {samples['totalQueryableSamples']} samples looked at; about {data['estimatedBytes'] / 2**20:.1f} MiB"
+    )
+
+
+def _times(time: str | None, over: str | None, step: str | None) -> dict[str, str]:
+    """The parameters of an instant query, or of a range query where there is a range."""
+    if over is None:
+        return {"time": time} if time else {}
+    over_ms = parse_duration(over)
+    end_s = _seconds(time) if time else clock.time()
+    step = step or format_duration(max(1000, over_ms // RANGE_POINTS // 1000 * 1000))
+    return {"start": f"{end_s - over_ms / 1000:.3f}", "end": f"{end_s:.3f}", "step": step}
 
 
 def _seconds(time: str) -> float:
@@ -93,7 +123,7 @@ def _print(data: dict[str, Any]) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         for series in result:
             values = series["values"]
-            table.add_row(_name(series), str(len(values)), _time(values[0][0]), _time(values[-1][0]), values[-1][1])
+            table.add_row(_name(series), str(len(values)), _clock(values[0][0]), _clock(values[-1][0]), values[-1][1])
     console.print(table)
 
 
@@ -101,5 +131,5 @@ def _name(series: dict[str, Any]) -> str:
     return str(Labels.of(series["metric"])) or "{}"
 
 
-def _time(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

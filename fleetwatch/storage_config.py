@@ -9,9 +9,11 @@ from common.durations import DurationError, parse_duration
 from common.matchers import Matcher
 from common.yamlfile import Duration, Problem
 from fleetwatch.config_sections import ExemplarsConfig, TSDBConfig
+from fleetwatch.timescale_config import TimescaleConfig, dsn_problems
 from scraper.config import ByteSize
 from server.errors import BadDataError
 from server.selectors import parse_selectors
+from tsdb.dsn import is_dsn
 
 _PATH = "storage"
 
@@ -82,7 +84,7 @@ class EmbeddedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`storage`."""
+    """`storage`; `path` is a directory, or the DSN of a database."""
 
     path: str = "data"
     retention: str | tuple[RetentionClass, ...] = "15d"
@@ -90,6 +92,7 @@ class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     rollups: RollupsConfig | None = None
     limits: LimitsConfig = LimitsConfig()
     embedded: EmbeddedConfig = EmbeddedConfig()
+    timescaledb: TimescaleConfig = TimescaleConfig()
     exemplars: ExemplarsConfig = ExemplarsConfig()
     # Known to Prometheus, not acted on.
     tsdb: TSDBConfig | None = None
@@ -108,8 +111,11 @@ class StorageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong beyond the types of the fields."""
+        if is_dsn(self.path):
+            yield from dsn_problems(self.path, f"{_PATH}.path")
         yield from _retention_problems(self.retention)
         yield from self.limits.problems()
+        yield from self.timescaledb.problems()
         yield from self.embedded.disk.problems()
         if self.rollups is not None:
             yield from self.rollups.problems()

@@ -1,4 +1,4 @@
-"""PromQL: parsed by promql-parser, evaluated as whole matrices over the Store protocol.
+"""PromQL: parsed, planned, and evaluated as whole matrices over the Store protocol.
 
 from promql import Engine
 Engine(store).instant("sum by (job) (up)", at_ms)

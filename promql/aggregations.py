@@ -1,77 +1,29 @@
-"""Aggregations: series to groups by labels, then every group reduced over all its series and steps at once.
-
-Rows are brought into the order of their groups, so that each group is a run of rows.
-"""
+"""Aggregations: every group reduced over all its series and steps at once, or slice by slice where that can be."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from common.labels import EMPTY_LABELS, METRIC_NAME, Labels, quote
+from common.labels import Labels
+from promql import limits
+from promql.accumulate import accumulate, can_accumulate
 from promql.errors import ExecutionError
 from promql.evaluator import Evaluator
+from promql.grouping import Groups, make_groups
 from promql.nodes import Aggregation, Node
 from promql.numbers import format_fixed, format_general
 from promql.quantiles import quantile_sorted
 from promql.ranking import select_first, select_greatest, select_ratio
 from promql.summation import group_sums
-from promql.vector import Grid, StepVector, group_ids
+from promql.syntax.literals import is_utf8, quote
+from promql.vector import Grid, StepVector
 from tsdb.model import BoolArray, FloatArray, IntArray
 
 _INT64_LIMIT = 2.0**63
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """The series of a vector in runs by group: group g has the rows starts[g] : starts[g + 1].
-
-    `series` are the labels of each row; within a group they are in the order of the vector.
-    """
-
-    labels: list[Labels]
-    drop_name: BoolArray
-    starts: IntArray
-    series: StepVector
-
-    def runs(self) -> list[slice]:
-        """The rows of each group."""
-        ends = [*self.starts[1:].tolist(), len(self.series.labels)]
-        return [slice(start, end) for start, end in zip(self.starts.tolist(), ends, strict=True)]
-
-    def sizes(self) -> IntArray:
-        """Series in each group, int64[G]."""
-        return np.diff(self.starts, append=len(self.series.labels))
-
-    def counts(self) -> FloatArray:
-        """Samples in each group and step, float64[G, K]."""
-        present = self.series.present
-        if present.all():
-            shape = (len(self.labels), present.shape[1])
-            return np.broadcast_to(self.sizes()[:, np.newaxis].astype(np.float64), shape)
-        return np.add.reduceat(present, self.starts, axis=0, dtype=np.float64)
-
-    def values(self, absent: float) -> FloatArray:
-        """The samples, float64[S, K], with a number in the places where there is none."""
-        present = self.series.present
-        return self.series.values if present.all() else np.where(present, self.series.values, absent)
-
-
-def make_groups(vector: StepVector, names: tuple[str, ...], *, without: bool) -> Groups:
-    """The groups of a `by` or `without` clause, in order of first appearance; the vector is not empty."""
-    if not names and not without:
-        return Groups([EMPTY_LABELS], vector.drop_name[:1], np.zeros(1, np.int64), vector)
-    chosen = {*names, METRIC_NAME} if without else set(names)
-    if without:
-        group_of, keys = group_ids([tuple([p for p in series if p[0] not in chosen]) for series in vector.labels])
-    else:
-        group_of, keys = group_ids([tuple([p for p in series if p[0] in chosen]) for series in vector.labels])
-    labels = [Labels(key) for key in keys]
-    rows = np.argsort(group_of, kind="stable")
-    starts = np.searchsorted(group_of[rows], np.arange(len(labels)))
-    return Groups(labels, vector.drop_name[rows[starts]], starts, vector.rows(rows))
+# Samples that count_values looks at without a look whether the query has to stop.
+_COUNTED_AT_ONCE = 1 << 14
 
 
 def _sum(groups: Groups) -> FloatArray:
@@ -117,6 +69,10 @@ def aggregate(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector
         quantiles = evaluator.scalar(_param(node), grid)
         for quantile in _outside(quantiles, 0.0, 1.0):
             evaluator.annotations.invalid_quantile(quantile, _param(node).position)
+    if can_accumulate(node.op) and (slices := evaluator.slices(node.expr, grid)) is not None:
+        accumulated = accumulate(node, slices, grid.count)
+        if accumulated is not None:
+            return accumulated
     vector = evaluator.vector(node.expr, grid)
     if not vector.labels:
         return StepVector.empty(grid.count)
@@ -150,7 +106,7 @@ def _outside(numbers: FloatArray, low: float, high: float) -> list[float]:
 
 def _count_values(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector:
     name = evaluator.text(_param(node))
-    if not name:
+    if not name or not is_utf8(name):
         raise ExecutionError(f"invalid label name {quote(name)}")
     vector = evaluator.vector(node.expr, grid)
     if not vector.labels:
@@ -161,17 +117,33 @@ def _count_values(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVe
     labels: list[Labels] = []
     counts: list[FloatArray] = []
     for group, run in zip(groups.labels, groups.runs(), strict=True):
-        row, step = np.nonzero(groups.series.present[run])
-        # By bits, since 0 and -0 are different texts.
-        bits = groups.series.values[run][row, step].view(np.int64)
-        distinct, which = np.unique(bits, return_inverse=True)
-        text_of, texts = group_ids(map(format_fixed, distinct.view(np.float64).tolist()))
-        cells = text_of[which] * grid.count + step
-        counted = np.bincount(cells, minlength=len(texts) * grid.count)
-        counts.append(counted.reshape(len(texts), grid.count).astype(np.float64))
+        texts, counted = _counted(groups.series.values[run], groups.series.present[run])
+        counts.append(counted)
         labels += [Labels.of({**dict(group), name: text}) for text in texts]
     values = np.concatenate(counts)
     return StepVector.of(labels, values, values > 0)
+
+
+def _counted(values: FloatArray, present: BoolArray) -> tuple[list[str], FloatArray]:
+    """The texts of all values, and how often each occurs at each step, float64[texts, K]."""
+    steps = present.shape[1]
+    rows: dict[str, int] = {}
+    found: list[tuple[IntArray, IntArray]] = []
+    size = max(1, _COUNTED_AT_ONCE // max(1, len(values)))
+    for start in range(0, steps, size):
+        limits.check()
+        row, step = np.nonzero(present[:, start : start + size])
+        # By bits, since 0 and -0 are different texts.
+        bits = values[row, start + step].view(np.int64)
+        distinct, which = np.unique(bits, return_inverse=True)
+        texts = map(format_fixed, distinct.view(np.float64).tolist())
+        own = np.array([rows.setdefault(text, len(rows)) for text in texts], dtype=np.int64)
+        limits.check_samples(len(rows) * steps)
+        found.append((own[which], start + step))
+    counted = np.zeros((len(rows), steps))
+    for row, step in found:
+        np.add.at(counted, (row, step), 1)
+    return list(rows), counted
 
 
 def _limits(evaluator: Evaluator, node: Aggregation, grid: Grid) -> IntArray:

@@ -6,11 +6,12 @@ are merged in the end. The rules and texts are those of prometheus promql/engine
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from common.labels import METRIC_NAME, Labels, quote
+from promql import limits
 from promql.errors import ExecutionError
 from promql.evaluator import Evaluator
 from promql.nodes import Binary, Cardinality, Matching, ValueType, value_type
@@ -36,8 +37,13 @@ _COMPARISONS: dict[str, Callable[[FloatArray, FloatArray], BoolArray]] = {
 }
 
 
+_TRIMS = ("</", ">/")
+
+
 def evaluate_binary(evaluator: Evaluator, node: Binary, grid: Grid) -> StepVector:
     """An operator of which at least one side is a vector. Raises ExecutionError."""
+    if node.op in _TRIMS:
+        return _trim(evaluator, node, grid)
     if value_type(node.lhs) is ValueType.SCALAR:
         scalar, vector = evaluator.scalar(node.lhs, grid), evaluator.vector(node.rhs, grid)
         return _with_scalar(node, vector, scalar, vector.values)
@@ -52,10 +58,23 @@ def evaluate_binary(evaluator: Evaluator, node: Binary, grid: Grid) -> StepVecto
 
 def evaluate_scalar_binary(evaluator: Evaluator, node: Binary, grid: Grid) -> FloatArray:
     """An operator between scalars; comparisons give 0 or 1."""
-    lhs, rhs = evaluator.scalar(node.lhs, grid), evaluator.scalar(node.rhs, grid)
-    if node.op in _ARITHMETIC:
-        return _ARITHMETIC[node.op](lhs, rhs)
-    return _COMPARISONS[node.op](lhs, rhs).astype(np.float64)
+    return between_scalars(node.op, evaluator.scalar(node.lhs, grid), evaluator.scalar(node.rhs, grid))
+
+
+def between_scalars(op: str, lhs: FloatArray, rhs: FloatArray) -> FloatArray:
+    """An operator between numbers; comparisons give 0 or 1."""
+    if op in _ARITHMETIC:
+        return _ARITHMETIC[op](lhs, rhs)
+    if op in _TRIMS:
+        raise ExecutionError(f"operator {quote(op)} not allowed for Scalar operations")
+    return _COMPARISONS[op](lhs, rhs).astype(np.float64)
+
+
+def _trim(evaluator: Evaluator, node: Binary, grid: Grid) -> StepVector:
+    """Only histograms can be trimmed; of floats, in the pairs that other operators work on, nothing is left."""
+    if evaluate_binary(evaluator, replace(node, op="*"), grid).present.any():
+        evaluator.annotations.incompatible_types("float", node.op, "float", node.position)
+    return StepVector.empty(grid.count)
 
 
 def _with_scalar(node: Binary, vector: StepVector, lhs: FloatArray, rhs: FloatArray) -> StepVector:
@@ -89,6 +108,7 @@ def _match(lhs: StepVector, rhs: StepVector, matching: Matching) -> _Groups:
 
 def _count_present(group_of: IntArray, present: BoolArray, groups: int) -> IntArray:
     """How many rows of each group have a sample at each step, int64[G, K]."""
+    limits.check()
     counts = np.zeros((groups, present.shape[1]), np.int64)
     if len(np.unique(group_of)) == len(group_of):
         counts[group_of] = present
@@ -223,6 +243,7 @@ class _Pairs:
 
 def _evaluate_pairs(node: Binary, pairs: _Pairs) -> StepVector:
     lhs, rhs = pairs.in_order
+    limits.check()
     present = lhs.present & rhs.present
     labels = [_result_labels(node, many, one) for many, one in zip(pairs.many.labels, pairs.one.labels, strict=True)]
     if node.op in _ARITHMETIC:
@@ -233,6 +254,7 @@ def _evaluate_pairs(node: Binary, pairs: _Pairs) -> StepVector:
         values = holds.astype(np.float64) if node.return_bool else lhs.values
         drop_name = np.ones(len(labels), np.bool_) if node.return_bool else pairs.many.drop_name
         keep = present if node.return_bool else present & holds
+    limits.check()
     # Matches have to be unique even where a comparison then leaves none of them.
     error = "multiple matches for labels: grouping labels must ensure unique matches"
     group_of, distinct = group_ids(labels)

@@ -1,5 +1,6 @@
 """What functions, aggregations and operators need of the evaluation they are part of."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from promql.annotations import Annotations
@@ -20,6 +21,9 @@ class Evaluator(Protocol):
 
     def vector(self, node: Node, grid: Grid) -> StepVector:
         """An instant vector."""
+
+    def slices(self, node: Node, grid: Grid) -> Iterator[StepVector] | None:
+        """An instant vector a few series at a time, in their order; None where it comes as a whole."""
 
     def scalar(self, node: Node, grid: Grid) -> FloatArray:
         """A scalar at each step, float64[K]."""

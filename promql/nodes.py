@@ -1,10 +1,11 @@
-"""The expression tree the evaluator walks: promql-parser's AST made typed, literal and free of parentheses.
+"""The expression tree the evaluator walks: the syntax tree made literal and free of parentheses.
 
-Durations and times are milliseconds. `position` is the offset of the node's first character in the query, or None
-where it could not be told; annotations point to it.
+Durations and times are milliseconds. `position` is the offset of the node's first character in the query; annotations
+point to it.
 """
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.matchers import Matcher
@@ -26,6 +27,13 @@ class AtBound(enum.Enum):
     END = "end"
 
 
+class Anchoring(enum.Enum):
+    """`anchored` and `smoothed`: what stands at the edges of a window."""
+
+    ANCHORED = "anchored"
+    SMOOTHED = "smoothed"
+
+
 class Cardinality(enum.Enum):
     """How many series of each side share a match group; the "many" side gives the result its labels."""
 
@@ -40,7 +48,7 @@ class Number:
     """A number; always a scalar."""
 
     value: float
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +56,7 @@ class Text:
     """A string literal."""
 
     value: str
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +66,8 @@ class VectorSelector:
     matchers: tuple[Matcher, ...]
     offset_ms: int
     at: int | AtBound | None
-    position: int | None
+    position: int
+    anchoring: Anchoring | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +76,7 @@ class MatrixSelector:
 
     selector: VectorSelector
     range_ms: int
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +88,7 @@ class Subquery:
     step_ms: int | None
     offset_ms: int
     at: int | AtBound | None
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +98,7 @@ class Call:
     name: str
     args: tuple["Node", ...]
     returns: ValueType
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +110,7 @@ class Aggregation:
     param: "Node | None"
     labels: tuple[str, ...]
     without: bool
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +118,7 @@ class Negation:
     """Unary minus."""
 
     expr: "Node"
-    position: int | None
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +146,7 @@ class Binary:
     rhs: "Node"
     return_bool: bool
     matching: Matching
-    position: int | None
+    position: int
 
 
 Node = Number | Text | VectorSelector | MatrixSelector | Subquery | Call | Aggregation | Negation | Binary
@@ -187,3 +196,24 @@ def is_step_invariant(node: Node) -> bool:
             return is_step_invariant(node.expr)
         case Binary():
             return is_step_invariant(node.lhs) and is_step_invariant(node.rhs)
+
+
+def selectors(node: Node) -> Iterator[VectorSelector]:
+    """All selectors of an expression, in the order they are written."""
+    match node:
+        case VectorSelector():
+            yield node
+        case MatrixSelector():
+            yield node.selector
+        case Subquery() | Negation():
+            yield from selectors(node.expr)
+        case Call():
+            for arg in node.args:
+                yield from selectors(arg)
+        case Aggregation():
+            if node.param is not None:
+                yield from selectors(node.param)
+            yield from selectors(node.expr)
+        case Binary():
+            yield from selectors(node.lhs)
+            yield from selectors(node.rhs)

@@ -1,10 +1,9 @@
 """Which samples of a group topk, bottomk, limitk and limit_ratio let through: masks bool[S, K]."""
 
-import hashlib
-
 import numpy as np
 
 from common.labels import Labels
+from promql.hashing import hash_labels
 from tsdb.model import BoolArray, FloatArray, IntArray
 
 
@@ -47,15 +46,8 @@ def select_first(present: BoolArray, limits: IntArray) -> BoolArray:
 
 
 def select_ratio(labels: list[Labels], present: BoolArray, ratios: FloatArray) -> BoolArray:
-    """A share of the series, the same ones every time; a negative ratio selects what its complement leaves."""
-    places = np.array([_place(series) for series in labels])[:, np.newaxis]
+    """A share of the series, the same as in Prometheus; a negative ratio selects what its complement leaves."""
+    places = np.array([hash_labels(series) / 2.0**64 for series in labels])[:, np.newaxis]
     chosen = np.where(ratios >= 0, places < ratios, places >= 1.0 + ratios)
     selected: BoolArray = present & chosen & (ratios != 0)
     return selected
-
-
-def _place(labels: Labels) -> float:
-    """A number in [0, 1) that depends on the labels alone."""
-    text = "\xff".join(f"{name}\xff{value}" for name, value in labels)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2.0**64

@@ -11,6 +11,7 @@ All times are milliseconds since the epoch. Arrays belong to the reader and shar
 from dataclasses import dataclass, field
 
 from common.labels import Labels
+from promql.stats import QueryStats
 from tsdb.model import BoolArray, FloatArray, IntArray
 
 
@@ -78,3 +79,4 @@ class Result:
     value: Value
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
+    stats: QueryStats = field(default_factory=QueryStats)

@@ -7,9 +7,14 @@ are two, so that the week between is not read. Where roll-ups serve, they are fe
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from common.labels import Labels
 from common.matchers import Matcher
+from promql import limits
 from promql.nodes import (
     Aggregation,
+    Anchoring,
     AtBound,
     Binary,
     Call,
@@ -22,7 +27,8 @@ from promql.nodes import (
 )
 from promql.rollups import select_rollups
 from promql.vector import Grid
-from tsdb.model import Frame
+from promql.windows import WIDE_ROWS
+from tsdb.model import FloatArray, Frame
 from tsdb.rollups import RollupFrame
 from tsdb.store import Queryable
 
@@ -44,6 +50,20 @@ class Times:
         time_ms = at if isinstance(at, int) else pinned[at]
         return Grid(time_ms - offset_ms, 0, grid.count)
 
+    def reach(self, selector: VectorSelector, range_ms: int | None) -> tuple[int, int]:
+        """The offset and length in milliseconds of the windows that a selector reads; no range is an instant vector.
+
+        Anchored ones look at what was before theirs, too, smoothed ones at both sides.
+        """
+        match selector.anchoring:
+            case Anchoring.SMOOTHED:
+                before_ms = 0 if range_ms is None else range_ms
+                return selector.offset_ms - self.lookback_ms, before_ms + 2 * self.lookback_ms
+            case Anchoring.ANCHORED if range_ms is not None:
+                return selector.offset_ms, range_ms + self.lookback_ms
+            case _:
+                return selector.offset_ms, self.lookback_ms if range_ms is None else range_ms
+
     def subquery_grid(self, node: Subquery, grid: Grid) -> Grid:
         """The steps of a subquery: multiples of its step since the epoch, in the windows of all outer steps."""
         step_ms = node.step_ms or self.default_step_ms
@@ -60,11 +80,15 @@ class _Fetch:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What a node, a selector or the call of a function, reads of a selector: windows of a length at some times."""
+    """What a node, a selector or the call of a function, reads of a selector: windows of a length at some times.
+
+    `steps` is what it is evaluated at, `grid` the ends of the windows.
+    """
 
     reader: Node
     selector: VectorSelector
     range_ms: int
+    steps: Grid
     grid: Grid
 
 
@@ -73,20 +97,28 @@ class Selection:
 
     def __init__(self, store: Queryable, node: Node, times: Times) -> None:
         self._frames: dict[tuple[Matcher, ...], list[tuple[_Fetch, list[Frame]]]] = {}
-        self._rollups: dict[Node, list[RollupFrame]] = {}
+        self._rollups: dict[tuple[Node, Grid], list[RollupFrame]] = {}
         by_matchers: dict[tuple[Matcher, ...], list[_Fetch]] = {}
         for need in _needs(node, times.query, times):
+            limits.check()
             matchers = need.selector.matchers
-            rollups = select_rollups(store, need.reader, matchers, need.grid, need.range_ms)
+            if (need.reader, need.steps) in self._rollups:
+                continue
+            rollups = None
+            if need.selector.anchoring is None:
+                rollups = select_rollups(store, need.reader, matchers, need.grid, need.range_ms)
             if rollups is not None:
-                self._rollups[need.reader] = rollups
+                self._rollups[need.reader, need.steps] = rollups
             else:
                 fetch = _Fetch(need.grid.start_ms - need.range_ms + 1, need.grid.end_ms)
                 by_matchers.setdefault(matchers, []).append(fetch)
         for matchers, fetches in by_matchers.items():
-            self._frames[matchers] = [
-                (fetch, store.select(matchers, fetch.start_ms, fetch.end_ms)) for fetch in _merged(fetches)
-            ]
+            fetched = self._frames[matchers] = []
+            for fetch in _merged(fetches):
+                limits.check()
+                fetched.append((fetch, store.select(matchers, fetch.start_ms, fetch.end_ms)))
+                limits.check_samples(self.samples)
+        limits.check()
 
     @property
     def samples(self) -> int:
@@ -96,9 +128,59 @@ class Selection:
         rollups = [rollup for fetched in self._rollups.values() for rollup in fetched]
         return samples + sum(len(rollup.labels) * len(rollup.ends_ms) for rollup in rollups)
 
-    def rollups(self, reader: Node) -> list[RollupFrame] | None:
+    @property
+    def held_bytes(self) -> int:
+        """What the fetched samples take."""
+        frames = [frame for fetched in self._frames.values() for _, frames in fetched for frame in frames]
+        rollups = [rollup for fetched in self._rollups.values() for rollup in fetched]
+        return sum(
+            frame.values.nbytes + (0 if frame.present is None else frame.present.nbytes) for frame in frames
+        ) + sum(rollup.values.nbytes for rollup in rollups)
+
+    def labels(self, matchers: tuple[Matcher, ...]) -> list[Labels]:
+        """The series that were fetched for a selector; of the time that has most of them."""
+        fetched = [
+            [labels for frame in frames for labels in frame.labels] for _, frames in self._frames.get(matchers, [])
+        ]
+        return max(fetched, key=len, default=[])
+
+    def reads_rollups(self, reader: Node) -> bool:
+        """Whether roll-ups were fetched for a node."""
+        return any(node is reader for node, _ in self._rollups)
+
+    def fetches(self, matchers: tuple[Matcher, ...]) -> list[tuple[int, int, int]]:
+        """From when to when, and how many samples, were fetched for a selector."""
+        return [
+            (fetch.start_ms, fetch.end_ms, sum(frame.values.size for frame in frames))
+            for fetch, frames in self._frames.get(matchers, [])
+        ]
+
+    def rows_together(self, matchers: tuple[Matcher, ...]) -> int:
+        """The most series of a frame that were fetched for a selector; small frames are joined."""
+        rows = [len(frame.labels) for _, frames in self._frames.get(matchers, []) for frame in frames]
+        return sum(rows) if max(rows, default=0) < WIDE_ROWS else max(rows)
+
+    @property
+    def most_series(self) -> int:
+        """Of the selector that has most of them."""
+        return max((len(self.labels(matchers)) for matchers in self._frames), default=0)
+
+    def some_values(self, matchers: tuple[Matcher, ...], count: int) -> FloatArray:
+        """At most so many of the values that were fetched for a selector, of all over one frame."""
+        for _, frames in self._frames.get(matchers, []):
+            for frame in frames:
+                values = frame.values.reshape(-1)
+                return values[:: max(1, len(values) // count)][:count]
+        return np.empty(0)
+
+    @property
+    def has_rollups(self) -> bool:
+        """Whether anything is read from roll-ups."""
+        return bool(self._rollups)
+
+    def rollups(self, reader: Node, steps: Grid) -> list[RollupFrame] | None:
         """The roll-ups fetched for a selector or the call of a function; None where it reads samples."""
-        return self._rollups.get(reader)
+        return self._rollups.get((reader, steps))
 
     def frames(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Frame]:
         """The frames fetched for a selector; they hold at least the samples from start to end."""
@@ -126,7 +208,7 @@ def _needs(node: Node, grid: Grid, times: Times) -> Iterator[_Need]:
         grid = grid.first_step()
     match node:
         case VectorSelector():
-            yield _need(node, node, times.lookback_ms, grid, times)
+            yield _need(node, node, None, grid, times)
         case MatrixSelector():
             yield _need(node, node.selector, node.range_ms, grid, times)
         case Subquery():
@@ -152,5 +234,6 @@ def _needs_of_call(call: Call, grid: Grid, times: Times) -> Iterator[_Need]:
             yield replace(need, reader=call) if reads_samples and need.reader is arg else need
 
 
-def _need(reader: Node, selector: VectorSelector, range_ms: int, grid: Grid, times: Times) -> _Need:
-    return _Need(reader, selector, range_ms, times.evaluated(grid, selector.at, selector.offset_ms))
+def _need(reader: Node, selector: VectorSelector, range_ms: int | None, grid: Grid, times: Times) -> _Need:
+    offset_ms, length_ms = times.reach(selector, range_ms)
+    return _Need(reader, selector, length_ms, grid, times.evaluated(grid, selector.at, offset_ms))

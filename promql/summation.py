@@ -37,7 +37,7 @@ class RunningSum:
 
     def value(self) -> FloatArray:
         """The sum so far; infinite or NaN where a plain sum is."""
-        return np.where(np.isfinite(self._error), self._total + self._error, self._total)
+        return rounded(self._total, self._error)
 
 
 def window_sums(windows: Windows, values: FloatArray, low: IntArray, high: IntArray) -> FloatArray:
@@ -105,25 +105,38 @@ def group_sums(values: FloatArray, starts: IntArray) -> FloatArray:
 
     `values` is float64[S, K] with the rows of a group together, in the order they are to be added in.
     """
+    return rounded(*group_sum_parts(values, starts))
+
+
+def group_sum_parts(values: FloatArray, starts: IntArray) -> tuple[FloatArray, FloatArray]:
+    """The same before they are `rounded`: sums, and what they lack."""
     sizes = np.diff(starts, append=len(values))
     largest = int(sizes.max(initial=0))
     if largest <= max(_MEMBERWISE, len(starts)):
         return _memberwise_sums(values, starts, sizes, largest)
-    return np.stack([_split_sum(rows) for rows in np.split(values, starts[1:])])
+    parts = [_split_sum(rows) for rows in np.split(values, starts[1:])]
+    return np.stack([total for total, _ in parts]), np.stack([error for _, error in parts])
 
 
-def _memberwise_sums(values: FloatArray, starts: IntArray, sizes: IntArray, largest: int) -> FloatArray:
+def rounded(total: FloatArray, error: FloatArray) -> FloatArray:
+    """Sums of two parts; infinite or NaN where plain sums are."""
+    return np.where(np.isfinite(error), total + error, total)
+
+
+def _memberwise_sums(
+    values: FloatArray, starts: IntArray, sizes: IntArray, largest: int
+) -> tuple[FloatArray, FloatArray]:
     """All groups at once: their first members, then their second ones, ..."""
     total, error = values[starts].copy(), np.zeros((len(starts), values.shape[1]))
     for member in range(1, largest):
         groups = np.flatnonzero(sizes > member)
         total[groups], rounding = two_sum(total[groups], values[starts[groups] + member])
         error[groups] += rounding
-    return np.where(np.isfinite(error), total + error, total)
+    return total, error
 
 
-def _split_sum(rows: FloatArray) -> FloatArray:
-    """The sum of many rows; two plain sums of parts of which the first is exact."""
+def _split_sum(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The sum of many rows: plain sums of two parts of each number, of which the first is exact."""
     largest = np.maximum(rows.max(axis=0), -rows.min(axis=0))
     exponent = np.frexp(largest)[1] + (len(rows) - 1).bit_length() + 1
     splitter = np.ldexp(1.0, exponent)
@@ -134,4 +147,5 @@ def _split_sum(rows: FloatArray) -> FloatArray:
         leading = (chunk + splitter) - splitter
         high += leading.sum(axis=0)
         low += (chunk - leading).sum(axis=0)
-    return np.where(np.isfinite(largest) & (exponent < 1024), high + low, rows.sum(axis=0))
+    exact = np.isfinite(largest) & (exponent < 1024)
+    return np.where(exact, high, rows.sum(axis=0)), np.where(exact, low, 0.0)

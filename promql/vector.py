@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from common.labels import EMPTY_LABELS, METRIC_NAME, Labels
+from promql import limits
 from promql.errors import ExecutionError
 from tsdb.model import BoolArray, FloatArray, IntArray
 
+# Prometheus model/schema IsMetadataLabel, in order.
+_METADATA = (METRIC_NAME, "__type__", "__unit__")
+
 Key = TypeVar("Key", bound=Hashable)
+Element = TypeVar("Element", bound=np.generic)
+
+_TAKEN_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +92,14 @@ class StepVector:
         """Some of the rows, in the order of the index."""
         return StepVector(
             [self.labels[row] for row in index.tolist()],
-            self.values[index],
-            self.present[index],
+            take_rows(self.values, index),
+            take_rows(self.present, index),
             self.drop_name[index],
         )
 
     def compact(self) -> "StepVector":
         """Without the series that have no sample at all."""
+        limits.check()
         used = self.present.any(axis=1)
         return self if used.all() else self.rows(np.flatnonzero(used))
 
@@ -108,11 +117,30 @@ class StepVector:
         """The names that are to be dropped are dropped; raises ExecutionError where series then collide."""
         if not self.drop_name.any():
             return self
+        if self.drop_name.all() and self._same_name():
+            # Then they differ in other labels.
+            return StepVector.of(list(map(drop_metric_name, self.labels)), self.values, self.present)
         labels = [
             drop_metric_name(series) if drop else series
             for series, drop in zip(self.labels, self.drop_name.tolist(), strict=True)
         ]
         return merge_same_labels(StepVector.of(labels, self.values, self.present))
+
+    def _same_name(self) -> bool:
+        """Whether all series have the same metric name."""
+        firsts = {series[0] if series else None for series in self.labels}
+        first = firsts.pop()
+        return not firsts and first is not None and first[0] == METRIC_NAME
+
+
+def take_rows(array: npt.NDArray[Element], index: IntArray) -> npt.NDArray[Element]:
+    """array[index], with a look now and then whether the query has to stop."""
+    taken = np.empty((len(index), array.shape[1]), array.dtype)
+    size = max(1, _TAKEN_AT_ONCE // max(1, array.shape[1]))
+    for start in range(0, len(index), size):
+        limits.check()
+        taken[start : start + size] = array[index[start : start + size]]
+    return taken
 
 
 def concatenate(vectors: Sequence[StepVector], steps: int) -> StepVector:
@@ -137,6 +165,7 @@ def merge_same_labels(
     Raises ExecutionError with the text of `error` where they have.
     """
     group_of_row, keys = group_ids(vector.labels)
+    limits.check()
     if len(keys) == len(vector.labels):
         return vector
     first_rows = np.unique(group_of_row, return_index=True)[1]
@@ -152,13 +181,15 @@ def merge_same_labels(
 
 def group_ids(keys: Iterable[Key]) -> tuple[IntArray, list[Key]]:
     """For each key the number of its group, int64[S], and the distinct keys in order of first appearance."""
+    limits.check()
     numbers: dict[Key, int] = {}
     ids = [numbers.setdefault(key, len(numbers)) for key in keys]
     return np.array(ids, dtype=np.int64), list(numbers)
 
 
 def drop_metric_name(labels: Labels) -> Labels:
-    """The label set less `__name__`."""
-    if labels and labels[0][0] == METRIC_NAME:  # the name sorts before almost every other label
+    """The label set less `__name__`, and less what else belongs to the name: `__type__` and `__unit__`."""
+    # The name sorts before almost every other label, and labels are in order.
+    if labels and labels[0][0] == METRIC_NAME and (len(labels) == 1 or labels[1][0] > _METADATA[-1]):
         return Labels(labels[1:])
-    return labels.without(METRIC_NAME)
+    return labels.without(*_METADATA)

@@ -7,7 +7,7 @@ the same samples, as they do when they are scraped at the same interval. What is
 own, is packed into one padded array with edges for each series.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from common.labels import Labels
+from promql import limits
 from promql.vector import StepVector
 from tsdb.model import BoolArray, FloatArray, IntArray
 
 Element = TypeVar("Element", bound=np.generic)
 
-# Rows below this share too little to be worth a numpy call of their own.
-_WIDE_ROWS = 32
+WIDE_ROWS = 32
+"""Series that are worth a numpy call of their own."""
+# Elements of a float64[rows, K] array for the series of small frames whose windows are made together: the more there
+# are, the more of them are alike.
+_JOINED_ELEMENTS = 1 << 20
 # Elements of a float64[rows, K] array that is worked on at once: small enough to stay in the CPU's cache.
 _CHUNK_ELEMENTS = 1 << 16
 # Elements of the samples of whole windows laid out side by side.
@@ -100,11 +104,13 @@ class Windows:
             if len(counts) == 1:
                 steps = np.flatnonzero(counts[0] == length)
                 for part in _parts(steps, max(1, size // max(1, len(self.labels)))):
+                    limits.check()
                     places = self.low[0, part][:, np.newaxis] + np.arange(length)
                     yield WindowGroup((slice(None), part), None, places)
             else:
                 rows, steps = np.nonzero(counts == length)
                 for part in _parts(np.arange(len(rows)), size):
+                    limits.check()
                     row, step = rows[part], steps[part]
                     places = self.low[row, step][:, np.newaxis] + np.arange(length)
                     yield WindowGroup((row, step), row, places)
@@ -186,12 +192,30 @@ def reduce_windows(parts: Sequence[Windows], steps: int, reducer: Reducer, keep_
     row = 0
     for part in parts:
         for chunk in part.chunks():
+            limits.check()
             place = slice(row, row + len(chunk.labels))
             values[place], present[place] = reducer(chunk)
             row = place.stop
     labels = [labels for part in parts for labels in part.labels]
     drop_name = np.concatenate([part.drop_name for part in parts]) if parts else np.empty(0, np.bool_)
     return StepVector(labels, values, present, drop_name if keep_name else np.ones_like(drop_name)).compact()
+
+
+def window_slices(samples: Iterable[Samples], ends_ms: IntArray, range_ms: int) -> Iterator[Windows]:
+    """The windows of all samples a few series at a time, made when they are asked for."""
+    waiting: list[Samples] = []
+    rows = 0
+    for part in samples:
+        waiting.append(part)
+        rows += len(part.labels)
+        if rows * max(len(ends_ms), part.values.shape[1]) >= _JOINED_ELEMENTS:
+            yield from _chunks(make_windows(waiting, ends_ms, range_ms))
+            waiting, rows = [], 0
+    yield from _chunks(make_windows(waiting, ends_ms, range_ms))
+
+
+def _chunks(parts: Sequence[Windows]) -> Iterator[Windows]:
+    return (chunk for part in parts for chunk in part.chunks())
 
 
 def make_windows(samples: Sequence[Samples], ends_ms: IntArray, range_ms: int) -> list[Windows]:
@@ -207,12 +231,12 @@ def make_windows(samples: Sequence[Samples], ends_ms: IntArray, range_ms: int) -
             unlike.append(part)
             continue
         low, high = _edges(part.times_ms, ends_ms, range_ms)
-        if len(part.labels) >= _WIDE_ROWS:
+        if len(part.labels) >= WIDE_ROWS:
             windows.append(_share_edges([part], low, high, ends_ms, range_ms))
         else:
             alike.setdefault((low.tobytes(), high.tobytes(), len(part.times_ms)), []).append(part)
     for parts in alike.values():
-        if len(alike) == 1 or sum(len(part.labels) for part in parts) >= _WIDE_ROWS:
+        if len(alike) == 1 or sum(len(part.labels) for part in parts) >= WIDE_ROWS:
             low, high = _edges(parts[0].times_ms, ends_ms, range_ms)
             windows.append(_share_edges(parts, low, high, ends_ms, range_ms))
         else:
@@ -256,7 +280,7 @@ def _dense_parts(samples: Samples) -> Iterator[Samples]:
     patterns, pattern_of_row = np.unique(np.packbits(samples.keep, axis=1), axis=0, return_inverse=True)
     pattern_of_row = pattern_of_row.reshape(-1)
     sizes = np.bincount(pattern_of_row, minlength=len(patterns))
-    for pattern in np.flatnonzero(sizes >= _WIDE_ROWS).tolist():
+    for pattern in np.flatnonzero(sizes >= WIDE_ROWS).tolist():
         rows = np.flatnonzero(pattern_of_row == pattern)
         columns = np.flatnonzero(samples.keep[rows[0]])
         if len(columns):
@@ -267,7 +291,7 @@ def _dense_parts(samples: Samples) -> Iterator[Samples]:
                 samples.values[np.ix_(rows, columns)],
                 None,
             )
-    rows = np.flatnonzero(sizes[pattern_of_row] < _WIDE_ROWS)
+    rows = np.flatnonzero(sizes[pattern_of_row] < WIDE_ROWS)
     rows = rows[samples.keep[rows].any(axis=1)]
     if len(rows):
         yield Samples(

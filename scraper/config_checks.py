@@ -15,14 +15,13 @@ PATTERN = re.compile(r"[^*]*(\*[^/]*)?")
 
 _IGNORED_GLOBAL_KEYS = (
     "rule_query_offset",
-    "query_log_file",
     "scrape_failure_log_file",
     "scrape_native_histograms",
     "convert_classic_histograms_to_nhcb",
     "always_scrape_classic_histograms",
 )
 _IGNORED_JOB_KEYS = (
-    *(key for key in _IGNORED_GLOBAL_KEYS if key not in ("rule_query_offset", "query_log_file")),
+    *(key for key in _IGNORED_GLOBAL_KEYS if key != "rule_query_offset"),
     "native_histogram_bucket_limit",
     "native_histogram_min_bucket_factor",
 )

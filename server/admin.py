@@ -41,6 +41,7 @@ class AdminApi:
     def __init__(self, deps: Dependencies) -> None:
         self._store: Store = deps.store
         self._is_enabled = deps.enable_admin_api
+        self._cache = deps.range_cache
 
     async def delete_series(self, request: web.Request, params: Params) -> Answer:
         """POST, PUT /api/v1/admin/tsdb/delete_series. With `dry_run=true` says what would be deleted."""
@@ -58,6 +59,7 @@ class AdminApi:
             deleted = await asyncio.to_thread(self._store.count_deletable, selectors, start_ms, end_ms)
             return Answer.of({"series": deleted.series, "samples": deleted.samples})
         deletion = await asyncio.to_thread(self._store.delete_series, selectors, start_ms, end_ms, _now_ms())
+        self._forget_results()
         if deletion is not None:
             log.info("series deleted", extra={"deletion": deletion.deletion_id, "series": deletion.deleted.series})
         raise web.HTTPNoContent
@@ -91,8 +93,13 @@ class AdminApi:
             await asyncio.to_thread(self._store.undo_delete, number)
         except UnknownDeletionError as error:
             raise NotFoundError(str(error)) from None
+        self._forget_results()
         log.info("delete undone", extra={"id": number})
         raise web.HTTPNoContent
+
+    def _forget_results(self) -> None:
+        if self._cache is not None:
+            self._cache.clear()
 
     def _check_enabled(self) -> None:
         if not self._is_enabled:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server import metrics
+from server import metrics, syntax
+from server.active_queries import ActiveQueries
 from server.admin import AdminApi
 from server.answers import Answer, send_answer
 from server.deps import Dependencies
@@ -44,6 +45,8 @@ def create_app(deps: Dependencies) -> web.Application:
 
     async def close_workers(_: web.Application) -> None:
         workers.close()
+        if deps.range_cache is not None:
+            deps.range_cache.close()
 
     app.on_cleanup.append(close_workers)
     _add_api(app, deps, workers)
@@ -70,9 +73,15 @@ def _add_api(app: web.Application, deps: Dependencies, workers: Workers) -> None
         for method in methods.split():
             app.router.add_route(method, f"/api/v1/{path}", endpoint)
 
-    queries = QueryApi(deps, workers)
+    active = ActiveQueries(deps.query_memory)
+    add("status/queries", active.list)
+    add(r"status/queries/{id:[^/]+}", active.kill, "DELETE")
+    queries = QueryApi(deps, workers, active)
     add("query", queries.query, "GET POST")
     add("query_range", queries.query_range, "GET POST")
+    add("fleetwatch/explain", queries.explain, "GET POST")
+    add("format_query", syntax.format_query, "GET POST")
+    add("parse_query", syntax.parse_query, "GET POST")
     add("query_exemplars", ExemplarApi(deps, workers).query_exemplars, "GET POST")
     lookups = LookupApi(deps, workers)
     add("labels", lookups.labels, "GET POST")

@@ -8,10 +8,13 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from exposition.model import Metadata
+from promql.cache import RangeCache
 from promql.engine import Engine
+from promql.memory import MemoryBudget
 from scraper.inventory import Inventory
 from scraper.manager import ActiveTarget, DroppedTarget
 from scraper.relabel import RelabelConfig
+from server.query_log import QueryLog
 from tsdb.store import Store
 
 STATIC_DIRECTORY = Path(__file__).parent / "static"
@@ -72,7 +75,8 @@ class Dependencies:
     off. `flags` are the command line's. `external_url` is where others reach this server, without a slash at its end;
     empty for this host's name and port. `enable_admin_api` lets clients delete series and make snapshots. `registry` is
     the process's own; the app adds its collectors
-    (fleetwatch_http_*, fleetwatch_tsdb_*, fleetwatch_build_info, process_*) to it.
+    (fleetwatch_http_*, fleetwatch_tsdb_*, fleetwatch_build_info, process_*) to it. Queries run on `query_threads`,
+    within `query_memory`; an answer larger than `max_response_bytes` is refused, 0 means no limit.
     """
 
     store: Store
@@ -90,3 +94,7 @@ class Dependencies:
     static_directory: Path = STATIC_DIRECTORY
     query_threads: int = 4
     query_timeout_s: float = 120.0
+    query_memory: MemoryBudget = field(default_factory=MemoryBudget)
+    max_response_bytes: int = 0
+    query_log: QueryLog | None = None
+    range_cache: RangeCache | None = None

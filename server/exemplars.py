@@ -22,7 +22,8 @@ from promql.parse import parse
 from server.answers import Answer
 from server.deps import Dependencies
 from server.errors import BadDataError
-from server.jsonout import format_float, format_time, write_labels
+from server.jsonout import write_labels
+from server.numbertext import format_float, format_time
 from server.params import MAX_TIME_MS, MIN_TIME_MS, Params
 from server.workers import Workers
 from tsdb.model import SeriesExemplar
@@ -49,7 +50,7 @@ class ExemplarApi:
 
     def _answer(self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> Answer:
         found = self._store.select_exemplars(selectors, start_ms, end_ms)
-        return Answer(b"[%b]" % b",".join([_series(labels, exemplars) for labels, exemplars in found]))
+        return Answer((b"[%b]" % b",".join([_series(labels, exemplars) for labels, exemplars in found]),))
 
 
 def _selectors(node: Node) -> Iterator[Sequence[Matcher]]:

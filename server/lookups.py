@@ -13,7 +13,8 @@ from server.errors import BadDataError
 from server.jsonout import write_labels
 from server.params import MAX_TIME_MS, MIN_TIME_MS, Params
 from server.selectors import parse_selectors, unescape_label_name
-from server.workers import IsGivenUp, Workers
+from server.workers import Workers
+from tsdb.cancellation import Cancellation
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class LookupApi:
     ) -> Answer:
         """Look up one more than the limit, so as to know whether there are more."""
 
-        def work(_: IsGivenUp) -> Answer:
+        def work(_: Cancellation) -> Answer:
             found = look_up(limit + 1 if limit else None)
             if limit and len(found) > limit:
                 return write(found[:limit], [TRUNCATED_WARNING])
@@ -84,7 +85,7 @@ class LookupApi:
 
 
 def _series_answer(series: Sequence[Labels], warnings: Sequence[str]) -> Answer:
-    return Answer(b"[%s]" % b",".join(map(write_labels, series)), warnings)
+    return Answer((b"[%s]" % b",".join(map(write_labels, series)),), warnings)
 
 
 def _time_range(params: Params) -> tuple[int, int]:

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 from common.matchers import Matcher
 from promql.errors import ParseError
-from promql.nodes import VectorSelector
-from promql.parse import parse
+from promql.parse import parse_selector
 from server.errors import BadDataError
 
 _NO_MATCHER = "match[] must contain at least one non-empty matcher"
-_NO_MATCHER_IN_QUERY = "vector selector must contain at least one non-empty matcher"
 
 _ALL = re.compile(r"\s*\{\s*\}\s*")
 
@@ -25,15 +23,12 @@ def parse_selectors(texts: Sequence[str], *, allow_all: bool = False) -> list[Se
 
 def _parse_selector(text: str) -> Sequence[Matcher]:
     try:
-        node = parse(text)
+        matchers = parse_selector(text)
     except ParseError as error:
-        # in a query the same fault has another text
-        raise BadDataError(_NO_MATCHER if _NO_MATCHER_IN_QUERY in str(error) else str(error)) from None
-    if not isinstance(node, VectorSelector) or node.offset_ms or node.at is not None or text.lstrip().startswith("("):
-        raise BadDataError(f'parse error: match[] takes a series selector like up{{job="node"}}, not {text}')
-    if all(matcher.matches_empty for matcher in node.matchers):
+        raise BadDataError(str(error)) from None
+    if all(matcher.matches_empty for matcher in matchers):
         raise BadDataError(_NO_MATCHER)
-    return node.matchers
+    return matchers
 
 
 def unescape_label_name(name: str) -> str:

@@ -14,9 +14,11 @@ import msgspec
 from aiohttp import web
 
 from common.durations import format_duration
-from common.labels import METRIC_NAME, Labels
+from common.labels import Labels
 from common.matchers import Matcher, matches_all
 from exposition.model import Metadata
+from promql.errors import ParseError
+from promql.parse import parse_selector
 from scraper.inventory import Inventory, InventoryError
 from scraper.manager import ActiveTarget
 from scraper.relabel import RelabelConfig, compile_rules, relabel
@@ -24,7 +26,6 @@ from server.answers import Answer
 from server.deps import Dependencies
 from server.errors import BadDataError, NotFoundError
 from server.params import Params, integer
-from server.selectors import parse_selectors
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which Prometheus's clients know
 # A URL of one of the hosts that mean this one (prometheus web/api/v1 LocalhostRepresentations): port, and the rest.
@@ -152,13 +153,10 @@ def _target_matchers(selector: str) -> Sequence[Matcher]:
     """The matchers of a `match_target`, which may all match the empty value. Raises BadDataError."""
     if not selector:
         return ()
-    # Unlike those of series, such a selector is sound without any condition; the parser wants a metric's name then.
-    nameless = selector.lstrip().startswith("{")
     try:
-        matchers = parse_selectors([f"any{selector.lstrip()}" if nameless else selector])[0]
-    except BadDataError as error:
+        return parse_selector(selector)
+    except ParseError as error:
         raise BadDataError.of_parameter("match_target", error) from None
-    return [matcher for matcher in matchers if not (nameless and matcher.name == METRIC_NAME)]
 
 
 def _metadata_of(target: ActiveTarget, metric: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,8 @@ from server.deps import Dependencies
 from server.errors import BadDataError
 from server.params import Params, integer
 from server.targets import rfc3339
-from server.workers import IsGivenUp, Workers
+from server.workers import Workers
+from tsdb.cancellation import Cancellation
 from tsdb.cardinality import Cardinality, Count
 from tsdb.usage import Usage, is_unread
 
@@ -39,7 +40,7 @@ class TsdbStatusApi:
         if limit is None or limit < 1:
             raise BadDataError("limit must be a positive number")
 
-        def work(_: IsGivenUp) -> Answer:
+        def work(_: Cancellation) -> Answer:
             return Answer.of(_cardinality(self._store.cardinality(limit)))
 
         return await self._workers.run(work, self._timeout_s)
@@ -50,7 +51,7 @@ class TsdbStatusApi:
         unused_for_s = params.duration_s_or("unused_for", DEFAULT_UNUSED_FOR_S)
         before_ms = time.time_ns() // 1_000_000 - round(unused_for_s * 1000)
 
-        def work(_: IsGivenUp) -> Answer:
+        def work(_: Cancellation) -> Answer:
             return Answer.of(_usage(self._store.usage().unread_first(before_ms, limit), before_ms))
 
         return await self._workers.run(work, self._timeout_s)

@@ -264,6 +264,8 @@ def _due(rows: SegmentRows, before_ms: int, upto_seq: int) -> int:
 
 def _between(rows: SegmentRows, start_ms: int, end_ms: int) -> SegmentRows:
     times_ms = rows.times_ms
-    if len(times_ms) and start_ms <= times_ms[0] and times_ms[-1] <= end_ms:
+    if not len(times_ms) or (start_ms <= times_ms[0] and times_ms[-1] <= end_ms):
         return rows
+    if times_ms[-1] < start_ms or times_ms[0] > end_ms:
+        return rows.only(0, 0)
     return rows.only(int(times_ms.searchsorted(start_ms)), int(times_ms.searchsorted(end_ms, side="right")))

@@ -49,7 +49,7 @@ class Wanted:
         # One more, unwanted: layouts made after this clip to it.
         self._home = np.full(size + 1, -1, dtype=np.int32)
         self._home[series_ids] = 0 if homes is None else homes
-        
+
     def columns(self, target_id: int, series_ids: IntArray) -> IntArray:
         """Positions in a vector of ids of those that are wanted."""
         return np.flatnonzero(self.includes(target_id, series_ids))

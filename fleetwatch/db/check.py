@@ -6,14 +6,20 @@ from pathlib import Path
 
 import typer
 
+from fleetwatch.db.places import Place
 from fleetwatch.db.progress import count_bar
 from tsdb.embedded.tools.checks import check
+from tsdb.timescale.tools.checks import check_database
 
 
-def run_check(directory: Path, as_json: bool) -> bool:
+def run_check(place: Place, as_json: bool) -> bool:
     """Check and print; whether all is sound. Raises StoreOpenError, StoreError."""
-    with count_bar("Checking rows") as report:
-        checked = check(directory, report)
+    if place.is_database:
+        with count_bar("Checking parts") as report:
+            checked = check_database(place.spec, report)
+    else:
+        with count_bar("Checking rows") as report:
+            checked = check(Path(place.spec), report)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(checked)))
         return not checked.findings

@@ -1,29 +1,21 @@
 """`fleetwatch db delete` and `db undelete`."""
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from common.errors import FleetwatchError
 from fleetwatch.db.arguments import read_range, read_selectors
-from tsdb.embedded import EmbeddedStore
-from tsdb.embedded.tools.inspection import refuse_without_store
-from tsdb.errors import StoreLockedError
+from fleetwatch.db.places import Place
+from fleetwatch.db.stores import store_to_change, store_to_read
 from tsdb.tombstones import Deletion
 
 
-class DeleteError(FleetwatchError):
-    """A running process has the store."""
-
-
 def run_delete(
-    directory: Path,
+    place: Place,
     match: Sequence[str],
     start: str | None,
     end: str | None,
@@ -35,11 +27,10 @@ def run_delete(
     selectors = read_selectors(match, allow_all=True)
     start_ms, end_ms = read_range(start, end)
     if dry_run:
-        refuse_without_store(directory)
-        with contextlib.closing(EmbeddedStore(directory, read_only=True)) as store:
+        with store_to_read(place) as store:
             deleted = store.count_deletable(selectors, start_ms, end_ms)
             return {"series": deleted.series, "samples": deleted.samples}
-    with _opened(directory, "/api/v1/admin/tsdb/delete_series") as store:
+    with store_to_change(place, "/api/v1/admin/tsdb/delete_series") as store:
         if ask is not None:
             deleted = store.count_deletable(selectors, start_ms, end_ms)
             ask(f"Delete {deleted.samples:,} samples of {deleted.series:,} series?")
@@ -47,18 +38,17 @@ def run_delete(
     return {"series": 0, "samples": 0} if deletion is None else _figures(deletion)
 
 
-def run_undelete(directory: Path, deletion_id: int) -> dict[str, Any]:
+def run_undelete(place: Place, deletion_id: int) -> dict[str, Any]:
     """Undo a delete; what came back. Raises FleetwatchError."""
-    with _opened(directory, f"/api/v1/fleetwatch/deletions/{deletion_id}/undo") as store:
+    with store_to_change(place, f"/api/v1/fleetwatch/deletions/{deletion_id}/undo") as store:
         found = [deletion for deletion in store.deletions() if deletion.deletion_id == deletion_id]
         store.undo_delete(deletion_id)
     return {"series": found[0].deleted.series, "samples": found[0].deleted.samples}
 
 
-def list_deletions(directory: Path, as_json: bool) -> None:
+def list_deletions(place: Place, as_json: bool) -> None:
     """Print the deletes whose samples are not all removed yet, beside a running process too. Raises FleetwatchError."""
-    refuse_without_store(directory)
-    with contextlib.closing(EmbeddedStore(directory, read_only=True)) as store:
+    with store_to_read(place) as store:
         deletions = store.deletions()
     if as_json:
         typer.echo(json.dumps([{**_figures(deletion), "match": _shown(deletion)} for deletion in deletions]))
@@ -71,18 +61,6 @@ def list_deletions(directory: Path, as_json: bool) -> None:
         )
     if not deletions:
         typer.echo("nothing that was deleted can be brought back")
-
-
-@contextlib.contextmanager
-def _opened(directory: Path, path: str) -> Iterator[EmbeddedStore]:
-    """The store to be changed, which no process may have. Raises FleetwatchError."""
-    refuse_without_store(directory)
-    try:
-        store = EmbeddedStore(directory)
-    except StoreLockedError as error:
-        raise DeleteError(f"{error}; or ask it: POST {path} (started with --web.enable-admin-api)") from error
-    with contextlib.closing(store):
-        yield store
 
 
 def _figures(deletion: Deletion) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`fleetwatch db status`."""
+"""`fleetwatch db status` of an embedded store; fleetwatch.db.timescale_status has that of a database."""
 
 import dataclasses
 import json
@@ -10,11 +10,13 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from fleetwatch.db.arguments import shown_time
+from fleetwatch.db.places import Place
 from tsdb.embedded.tools.status import Status, read_status
 
 
-def run_status(directory: Path, as_json: bool) -> None:
-    """Look and print. Raises StoreOpenError, StoreError."""
+def run_status(place: Place, as_json: bool) -> None:
+    """Look at an embedded store and print. Raises StoreOpenError, StoreError."""
+    directory = Path(place.spec)
     status = read_status(directory)
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(status), "bytes_per_sample": status.bytes_per_sample}))

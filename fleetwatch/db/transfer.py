@@ -11,11 +11,12 @@ from typing import Any, BinaryIO
 
 from common.errors import FleetwatchError
 from fleetwatch.db.arguments import read_range, read_selectors
+from fleetwatch.db.places import Place
 from fleetwatch.db.progress import bytes_bar, count_bar
+from fleetwatch.db.stores import store_to_read
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.tools.exports import write_openmetrics
 from tsdb.embedded.tools.imports import Importer, ImportRefusedError, Samples
-from tsdb.embedded.tools.inspection import refuse_without_store
 from tsdb.embedded.tools.openmetrics_reader import OpenMetricsReader
 from tsdb.embedded.tools.parquet import read_parquet, write_parquet
 from tsdb.embedded.tools.series_walk import SeriesWalk
@@ -31,16 +32,15 @@ class TransferError(FleetwatchError):
 
 
 def run_export(
-    directory: Path, out: str, file_format: str, match: Sequence[str], start: str | None, end: str | None
+    place: Place, out: str, file_format: str, match: Sequence[str], start: str | None, end: str | None
 ) -> None:
     """Write samples. Raises FleetwatchError; then the file is as it was."""
     if file_format not in _WRITERS:
         raise TransferError(f"there is no format {file_format}: --format is one of {', '.join(_WRITERS)}")
     selectors = read_selectors(match)
     start_ms, end_ms = read_range(start, end)
-    refuse_without_store(directory)
     with (
-        contextlib.closing(EmbeddedStore(directory, read_only=True)) as store,
+        store_to_read(place) as store,
         _written(out) as file,
         count_bar("Exporting series") as report,
     ):
@@ -48,9 +48,10 @@ def run_export(
         _WRITERS[file_format](walk.samples(report), file)
 
 
-def run_import(directory: Path, name: str) -> dict[str, Any]:
+def run_import(place: Place, name: str) -> dict[str, Any]:
     """Read samples into a store; how many. Raises FleetwatchError, once what came before the fault is stored."""
     started = time.monotonic()
+    directory = place.directory("import into a directory, and `fleetwatch db move` that")
     with _read(name) as file, contextlib.closing(EmbeddedStore(directory)) as store:
         importer = Importer(store, lambda: store.seal(_now_ms()))
         with bytes_bar("Importing") as report:

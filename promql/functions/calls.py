@@ -1,6 +1,6 @@
 """The table of functions: from a call to its evaluation.
 
-Functions that promql-parser knows and this table does not have: those of native histograms, and `info`.
+What the parser knows and this table does not have are the functions of native histograms.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from common.labels import EMPTY_LABELS, METRIC_NAME, Labels
 from common.matchers import Matcher, MatchType
 from promql.annotations import Annotations
 from promql.evaluator import Evaluator
+from promql.functions import anchored, over_time, rates, trends
 from promql.functions import labels as label_functions
-from promql.functions import over_time, rates, trends
 from promql.functions.elementwise import DATES, MATHEMATICS, round_to
 from promql.functions.histograms import (
     bucket_fractions,
@@ -21,8 +21,10 @@ from promql.functions.histograms import (
     evaluate_histograms,
     find_histograms,
 )
+from promql.functions.info import info
 from promql.nodes import Call, MatrixSelector, Node, VectorSelector
 from promql.numbers import format_openmetrics
+from promql.syntax.literals import as_utf8
 from promql.vector import Grid, StepVector, concatenate
 from promql.windows import Reducer, reduce_windows
 from tsdb.model import BoolArray, FloatArray, IntArray
@@ -44,8 +46,11 @@ class RangeFunction:
 
     def __call__(self, evaluator: Evaluator, call: Call, grid: Grid) -> StepVector:
         """Evaluate a call."""
-        windows = evaluator.windows(call.args[0], grid)
-        result = reduce_windows(windows, grid.count, self.reducer, self.keep_name)
+        argument, reducer = call.args[0], self.reducer
+        windows = evaluator.windows(argument, grid)
+        if isinstance(argument, MatrixSelector) and argument.selector.anchoring is not None:
+            reducer = anchored.reducer(call.name, argument)
+        result = reduce_windows(windows, grid.count, reducer, self.keep_name)
         if self.counter:
             inform_of_names(result, evaluator.annotations, call)
         return result
@@ -131,7 +136,7 @@ def _pinned_labels(matchers: tuple[Matcher, ...]) -> Labels:
     pinned: dict[str, str] = {}
     for matcher in matchers:
         first = matcher.name not in pinned
-        pinned[matcher.name] = matcher.value if first and matcher.type is MatchType.EQUAL else ""
+        pinned[matcher.name] = as_utf8(matcher.value) if first and matcher.type is MatchType.EQUAL else ""
     pinned.pop(METRIC_NAME, None)
     return Labels.of(pinned)
 
@@ -268,6 +273,7 @@ VECTOR_FUNCTIONS: dict[str, VectorFunction] = {
     "histogram_quantiles": _histogram_quantiles,
     "idelta": RangeFunction(rates.instant_change(counter=False, per_second=False)),
     "increase": RangeFunction(rates.extrapolated(counter=True, per_second=False), counter=True),
+    "info": info,
     "irate": RangeFunction(rates.instant_change(counter=True, per_second=True)),
     "label_join": _label_join,
     "label_replace": _label_replace,

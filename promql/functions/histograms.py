@@ -32,7 +32,7 @@ class Histograms:
     buckets: list[dict[float, list[int]]]
 
 
-def find_histograms(vector: StepVector, annotations: Annotations, position: int | None) -> Histograms:
+def find_histograms(vector: StepVector, annotations: Annotations, position: int) -> Histograms:
     """Group the rows by their labels without `le`; rows whose `le` is no number are warned of and left out."""
     bounds = [_bound(series, annotations, position) for series in vector.labels]
     rows = [row for row, bound in enumerate(bounds) if bound is not None]
@@ -45,7 +45,7 @@ def find_histograms(vector: StepVector, annotations: Annotations, position: int 
     return Histograms(keys, buckets)
 
 
-def _bound(series: Labels, annotations: Annotations, position: int | None) -> float | None:
+def _bound(series: Labels, annotations: Annotations, position: int) -> float | None:
     text = series.get(_BUCKET_LABEL)
     try:
         return float(text)

@@ -8,6 +8,7 @@ import numpy as np
 from common.labels import METRIC_NAME, Labels
 from common.matchers import MatcherError, compile_regex
 from promql.errors import ExecutionError
+from promql.syntax.literals import as_utf8, is_utf8
 from promql.vector import StepVector, merge_same_labels
 from tsdb.model import BoolArray
 
@@ -19,9 +20,12 @@ _NATURAL = re.compile(r"(\d+)")
 def label_replace(vector: StepVector, target: str, template: str, source: str, pattern: str) -> StepVector:
     """Sets a label from a match of another one's value. Raises ExecutionError."""
     try:
-        regex = compile_regex(pattern)
-    except MatcherError as error:
-        raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from error
+        regex = compile_regex(pattern) if is_utf8(pattern) else None
+    except MatcherError:
+        regex = None
+    if regex is None:
+        raise ExecutionError(f"invalid regular expression in label_replace(): {as_utf8(pattern)}")
+    template = as_utf8(template)
     _check_name(target, "destination", "label_replace")
     replacements: dict[str, str | None] = {}
     labels, keeps_name = list(vector.labels), vector.drop_name.copy()
@@ -42,6 +46,7 @@ def label_join(vector: StepVector, target: str, separator: str, sources: list[st
     for name in sources:
         _check_name(name, "source", "label_join")
     _check_name(target, "destination", "label_join")
+    separator = as_utf8(separator)
     labels = []
     for series in vector.labels:
         values = dict(series)
@@ -60,8 +65,8 @@ def _with_label(series: Labels, name: str, value: str) -> Labels:
 
 def _check_name(name: str, role: str, function: str) -> None:
     """Any UTF-8 text names a label."""
-    if not name or any("\ud800" <= character <= "\udfff" for character in name):
-        raise ExecutionError(f"invalid {role} label name in {function}(): {name}")
+    if not name or not is_utf8(name):
+        raise ExecutionError(f"invalid {role} label name in {function}(): {as_utf8(name)}")
 
 
 def _expand(template: str, match: Any) -> str:

@@ -14,6 +14,8 @@ from tsdb.model import BoolArray, FloatArray, IntArray
 
 # Samples are near the edge of a window when they are closer than this many times their mean distance.
 _NEAR = 1.1
+# More than products are off by rounding.
+_ROUNDING = 1 + 1e-9
 
 Reduced = tuple[FloatArray, BoolArray]
 
@@ -55,9 +57,11 @@ def extrapolate(grown: FloatArray, sampled: Sampled, windows: Windows, *, counte
     to_start = np.where(to_start >= mean_distance * _NEAR, mean_distance / 2, to_start)
     to_end = np.where(to_end >= mean_distance * _NEAR, mean_distance / 2, to_end)
     if counter:
-        to_zero = sampled_s * (sampled.first / grown)
-        limited = (grown > 0) & (sampled.first >= 0) & (to_zero < to_start)
-        to_start = np.where(limited, to_zero, to_start)
+        # To where the counter was zero; of most it is far away, which two products tell.
+        near_zero = (sampled.first >= 0) & (sampled.first * sampled_s <= grown * to_start * _ROUNDING)
+        if near_zero.any():
+            to_zero = sampled_s * (sampled.first / grown)
+            to_start = np.where(near_zero & (grown > 0) & (to_zero < to_start), to_zero, to_start)
     factor = (sampled_s + to_start + to_end) / sampled_s
     if per_second:
         factor = factor / (windows.range_ms / 1000)

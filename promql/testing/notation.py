@@ -17,10 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import promql_parser
 
 from common.errors import FleetwatchError
 from common.labels import METRIC_NAME, Labels
+from promql.errors import ParseError
+from promql.syntax.nodes import StringLiteral
+from promql.syntax.parser import parse_expr
 from tsdb.model import STALE_NAN, STALE_NAN_BITS
 
 Point = float | None
@@ -133,12 +135,12 @@ def _name(text: str) -> str:
 def unquote(literal: str) -> str:
     """The text of a PromQL string literal in any of its three quotes. Raises NotationError."""
     try:
-        expression = promql_parser.parse(literal)
-    except ValueError as error:
+        expression = parse_expr(literal)
+    except ParseError as error:
         raise NotationError(f"not a quoted string: {literal}") from error
-    if not isinstance(expression, promql_parser.StringLiteral):
+    if not isinstance(expression, StringLiteral):
         raise NotationError(f"not a quoted string: {literal}")
-    return expression.val
+    return expression.value
 
 
 def is_stale_value(value: float) -> bool:

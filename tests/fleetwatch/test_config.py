@@ -247,7 +247,7 @@ def test_mistakes_of_the_storage_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert [problem.removeprefix(f"{path}:") for problem in caught.value.problems] == [
-        "3: storage.retention[0].match: parse error: unexpected end of input inside braces",
+        "3: storage.retention[0].match: 1:10: parse error: unexpected end of input inside braces",
         "4: storage.retention[1].keep: must be longer than 0",
         "4: storage.retention[1]: has no `match`, so that no later class counts: it must be the last",
         "5: storage.retention[2].match: match[] must contain at least one non-empty matcher",

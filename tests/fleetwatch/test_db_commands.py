@@ -6,17 +6,33 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import typer
 
-from fleetwatch.db_cli import DEFAULT_STORAGE_PATH
-from fleetwatch.storage_config import StorageConfig
+from fleetwatch.db_cli import db_app
 from tests.disks import mounted
 from tests.fleetwatch import db_command
 from tests.fleetwatch.db_command import LONG_AGO_MS, SERIES, make_store
 from tests.fleetwatch_process import FleetwatchProcess
 
 
-def test_the_default_path_is_that_of_a_run_without_a_config() -> None:
-    assert str(DEFAULT_STORAGE_PATH) == StorageConfig().path
+def test_the_default_path_is_that_of_a_run_without_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no store in data:" in db_command.text("status", status=1)
+
+
+def test_a_config_file_says_where_the_store_is(tmp_path: Path) -> None:
+    config = tmp_path / "fleetwatch.yml"
+    config.write_text("storage: {path: elsewhere}\n")
+    make_store(tmp_path / "elsewhere")
+    assert db_command.answer("status", "--config.file", config)["series"] == SERIES
+    said = db_command.text("status", "--config.file", config, "--storage.path", tmp_path / "no", status=1)
+    assert f"there is no store in {tmp_path}/no:" in said
+
+
+def test_the_documentation_names_every_command() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "db.md").read_text()
+    assert isinstance(group := typer.main.get_command(db_app), typer.core.TyperGroup)
+    assert [name for name in group.commands if f"| `db {name}" not in text] == []
 
 
 # Beside a running process

@@ -65,7 +65,7 @@ def test_it_asks_first(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["--match", "x{"], "--match x{: parse error: unexpected end of input inside braces"),
+        (["--match", "x{"], "--match x{: 1:3: parse error: unexpected end of input inside braces"),
         (["--match", "x", "--start", "noon"], '--start: cannot parse "noon" to a valid timestamp; write seconds'),
     ],
 )

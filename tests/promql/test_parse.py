@@ -4,6 +4,7 @@ import pytest
 
 from common.matchers import Matcher, MatchType
 from promql.errors import ParseError
+from promql.lower import QueryTimes
 from promql.nodes import (
     Aggregation,
     AtBound,
@@ -20,7 +21,7 @@ from promql.nodes import (
     is_step_invariant,
 )
 from promql.parse import parse
-from promql.positions import line_and_column
+from promql.syntax.errors import line_and_column
 
 
 def test_selectors_carry_their_matchers_in_order() -> None:
@@ -95,8 +96,7 @@ def test_strings_have_the_escapes_of_go(text: str, value: str) -> None:
 
 def positions(node: Node, source: str) -> list[str]:
     """Each node's kind and place, in the order of evaluation."""
-    place = "?" if node.position is None else line_and_column(source, node.position)
-    found = [f"{type(node).__name__} {place}"]
+    found = [f"{type(node).__name__} {line_and_column(source, node.position)}"]
     match node:
         case Call():
             children: list[Node] = list(node.args)
@@ -131,7 +131,7 @@ def positions(node: Node, source: str) -> list[str]:
         ('label_replace({"x.y", a="b"}, "c", `d`, \'e\', "")', [
             "Call 1:1", "VectorSelector 1:15", "Text 1:31", "Text 1:36", "Text 1:41", "Text 1:46",
         ]),
-        ("+x + +1h", ["Binary 1:2", "VectorSelector 1:2", "Number 1:7"]),
+        ("+x + +1h", ["Binary 1:1", "VectorSelector 1:2", "Number 1:6"]),
     ],
 )  # fmt: skip
 def test_nodes_know_where_they_start(source: str, expected: list[str]) -> None:
@@ -141,18 +141,14 @@ def test_nodes_know_where_they_start(source: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("sum(x", "parse error: unclosed left parenthesis"),
-        ("rate(x)", 'parse error: expected type range vector in call to function "rate", got instant vector'),
-        ("sum(x[5m])", "parse error: expected type instant vector in aggregation expression, got range vector"),
-        ('topk("a", x)', "parse error: expected type scalar in aggregation parameter, got string"),
-        ("no(x)", 'parse error: unknown function with name "no"'),
-        ("1 > 2", "parse error: comparisons between scalars must use BOOL modifier"),
-        ("a =~ b", "parse error: unexpected character after '=': '~'"),
-        ('x{a="b" or c="d"}', 'parse error: "or" between matchers is not supported; use one regular expression'),
-        (r'"\xff"', r'parse error: the string "\xff" is not valid UTF-8'),
-        ('x{a=~"b(?x)"}', 'parse error: invalid regular expression "b(?x)": '),
-        ("x offset 99999999999999y", "parse error: "),
-        ("", "parse error: no expression found in input"),
+        ("sum(x", "1:6: parse error: unclosed left parenthesis"),
+        ("rate(x)", '1:6: parse error: expected type range vector in call to function "rate", got instant vector'),
+        ("x[5m] @ end() offset 1h + 1", "1:1: parse error: binary expression must contain only scalar and instant "),
+        ("x[5m-10m]", "2:8: duration must be greater than 0"),
+        ("sum(rate(x[1h:2 - 1m]))", "14:20: duration must be greater than 0"),
+        ("x offset (2^200)", "10:15: duration is out of range"),
+        ("x[1/(1-1)]", "2:8: division by zero"),
+        ("\n x[5m % (1m-1m)]", "4:15: modulo by zero"),
     ],
 )
 def test_errors_speak_as_prometheus_does(source: str, text: str) -> None:
@@ -207,3 +203,28 @@ def test_numbers() -> None:
         node = parse(source)
         assert isinstance(node, Number)
         assert node.value == value
+
+
+def test_trees_are_shared_unless_they_speak_of_the_query() -> None:
+    assert parse("rate(x[5m])", QueryTimes(1000, 5000)) is parse("rate(x[5m])")
+    ten, twenty = (parse("x offset (step() * 2)", QueryTimes(step_ms, 0)) for step_ms in (10_000, 20_000))
+    assert isinstance(ten, VectorSelector)
+    assert isinstance(twenty, VectorSelector)
+    assert (ten.offset_ms, twenty.offset_ms) == (20_000, 40_000)
+    assert parse("x offset (step() * 2)", QueryTimes(10_000, 0)) is ten
+
+
+def test_info_series_are_looked_for_where_the_base_is() -> None:
+    node = parse("info(rate(x[5m] offset 1h @ 7), {a='b'})")
+    assert isinstance(node, Call)
+    selector = node.args[1]
+    assert isinstance(selector, VectorSelector)
+    assert selector.matchers == (Matcher.equal("__name__", "target_info"), Matcher.equal("a", "b"))
+    assert (selector.offset_ms, selector.at) == (3_600_000, 7000)
+
+
+def test_long_texts_are_not_remembered() -> None:
+    source = "x # " + "long " * 5000
+    first = parse(source)
+    assert isinstance(first, VectorSelector)
+    assert parse(source) is not first

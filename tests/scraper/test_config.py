@@ -168,7 +168,6 @@ def test_known_keys_without_effect_are_listed() -> None:
     """)
     assert ignored_keys(settings) == [
         "global.rule_query_offset",
-        "global.query_log_file",
         "scrape_configs[0].nerve_sd_configs",
     ]
 

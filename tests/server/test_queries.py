@@ -11,9 +11,10 @@ import pytest
 
 from promql import Engine, Result
 from server.errors import TimedOutError
-from server.workers import IsGivenUp, Workers
+from server.workers import Workers
 from tests.server.conftest import Serve, Server
 from tests.server.sample_data import SERIES, START_S
+from tsdb.cancellation import Cancellation
 from tsdb.store import Store
 
 UP = [dict(labels) for labels, _ in SERIES if labels.metric_name == "up"]
@@ -167,13 +168,13 @@ class SlowEngine(Engine):
 async def test_a_query_that_takes_too_long_is_given_up(serve: Serve, store: Store) -> None:
     engine = SlowEngine(store)
     server = await serve(engine=engine, query_threads=1)
-    for _ in range(2):  # the second waits in the queue
+    for place in ("execution", "queue"):  # the second waits
         status, answer = await server.get("query", query="up", timeout="50ms")
         assert status == 503
         assert answer == {
             "status": "error",
             "errorType": "timeout",
-            "error": "query timed out in query execution",
+            "error": f"query timed out in query {place}",
         }
     engine.go_on.set()
 
@@ -237,7 +238,7 @@ async def test_workers_pass_on_results_and_errors() -> None:
     workers.close()
 
 
-def _time_out_itself(_: IsGivenUp) -> None:
+def _time_out_itself(_: Cancellation) -> None:
     raise TimeoutError
 
 
@@ -245,11 +246,11 @@ async def test_work_is_told_when_it_is_given_up() -> None:
     workers = Workers(1)
     begun, seen = threading.Event(), threading.Event()
 
-    def work(is_given_up: IsGivenUp) -> None:
+    def work(given_up: Cancellation) -> None:
         begun.set()
         end = time.monotonic() + 5
         while time.monotonic() < end:
-            if is_given_up():
+            if given_up.canceled:
                 seen.set()
                 return
             time.sleep(0.001)

@@ -150,7 +150,7 @@ async def test_metadata_of_targets(scraped: tuple[Server, str]) -> None:
         ({"limit": "x"}, "limit must be a number"),
         (
             {"match_target": "{job"},
-            'invalid parameter "match_target": parse error: unexpected end of input inside braces',
+            'invalid parameter "match_target": 1:5: parse error: unexpected end of input inside braces',
         ),
     ],
 )

@@ -12,9 +12,10 @@ import pytest
 
 from common.labels import Labels
 from tests.tsdb.reading import bits, read
+from tsdb.backup_directories import BackupError
 from tsdb.embedded import EmbeddedStore
 from tsdb.embedded.database import DATABASE_FILE
-from tsdb.embedded.tools.backup import MANIFEST_FILE, BackupError, back_up, restore
+from tsdb.embedded.tools.backup import MANIFEST_FILE, back_up, restore
 from tsdb.errors import StoreOpenError
 from tsdb.model import Batch
 

@@ -156,11 +156,6 @@ def test_a_file_in_place_of_the_directory(tmp_path: Path) -> None:
         open_small(tmp_path / "file")
 
 
-def test_no_timescaledb_yet() -> None:
-    with pytest.raises(StoreOpenError, match="no TimescaleDB store yet"):
-        open_store("postgresql://localhost/metrics")
-
-
 # Sealing
 
 

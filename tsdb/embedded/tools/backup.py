@@ -7,21 +7,18 @@ checksum is. It is written under another name and renamed at the end, so that wh
      "file": "fleetwatch.db", "bytes": 123, "sha256": "..."}
 """
 
-import contextlib
 import hashlib
-import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from tsdb.backup_directories import BackupError, made_whole, refuse_unless_empty, sync
 from tsdb.embedded.database import DATABASE_FILE
 from tsdb.embedded.migrations import SCHEMA_VERSION
 from tsdb.embedded.tools.inspection import inspected, live_bytes, schema_version
-from tsdb.errors import StoreError
 
 MANIFEST_FILE = "manifest.json"
 _FORMAT = "fleetwatch-backup"
@@ -32,10 +29,6 @@ _STEPS_BETWEEN_LOOKS = 100_000
 
 Report = Callable[[int, int], None]
 """Is told how many bytes are done, of how many."""
-
-
-class BackupError(StoreError):
-    """A snapshot cannot be made, or is not whole; says why."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +48,7 @@ def back_up(directory: Path, destination: Path, report: Report) -> Manifest:
 
     Raises BackupError, StoreOpenError or StoreError; then there is no `destination`.
     """
-    with inspected(directory) as connection, _made_whole(destination) as part:
+    with inspected(directory) as connection, made_whole(destination) as part:
         copy = part / DATABASE_FILE
         total = live_bytes(connection)
         version = schema_version(connection)
@@ -73,9 +66,9 @@ def back_up(directory: Path, destination: Path, report: Report) -> Manifest:
             bytes=size,
             sha256=_checksum(copy, lambda done: report(size + done, 2 * size)),
         )
-        _sync(copy)
+        sync(copy)
         (part / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
-        _sync(part / MANIFEST_FILE)
+        sync(part / MANIFEST_FILE)
     return manifest
 
 
@@ -84,7 +77,7 @@ def restore(source: Path, directory: Path, report: Report) -> Manifest:
     manifest = _read_manifest(source)
     copied = source / manifest.file
     part = directory / f"{DATABASE_FILE}.part"
-    _refuse_unless_empty(directory)
+    refuse_unless_empty(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -93,11 +86,11 @@ def restore(source: Path, directory: Path, report: Report) -> Manifest:
                 raise BackupError(
                     f"{copied} is damaged: its checksum is another than the manifest's; nothing was restored"
                 )
-            _sync(part)
+            sync(part)
             part.rename(directory / DATABASE_FILE)
         finally:
             part.unlink(missing_ok=True)
-        _sync(directory)
+        sync(directory)
     except OSError as error:
         raise BackupError(f"cannot restore {copied} to {directory}: {error.strerror}") from error
     return manifest
@@ -127,30 +120,6 @@ def _read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-@contextlib.contextmanager
-def _made_whole(destination: Path) -> Iterator[Path]:
-    """A directory to fill, which has the name `destination` once it is full and on disk, or is gone."""
-    _refuse_unless_empty(destination)
-    destination = destination.absolute()
-    part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        try:
-            yield part
-            _sync(part)
-            part.rename(destination)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        _sync(destination.parent)
-    except OSError as error:
-        raise BackupError(f"cannot write {destination}: {error.strerror}") from error
-
-
-def _refuse_unless_empty(directory: Path) -> None:
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise BackupError(f"{directory} is there already and not an empty directory: choose a new one")
-
-
 def _copy(source: Path, target: Path, report: Callable[[int], None]) -> str:
     """Copy a file; its checksum."""
     with target.open("xb") as file:
@@ -172,12 +141,3 @@ def _read_through(path: Path, take: Callable[[bytes], object], report: Callable[
             done += len(part)
             report(done)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Have a file or directory on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.labels import Labels
 from common.matchers import Matcher
-from tsdb.embedded.store import EmbeddedStore
+from tsdb.local import LocalStore
 from tsdb.model import FloatArray, Frame, IntArray
 
 SAMPLES_AT_ONCE = 1_000_000
@@ -35,9 +35,7 @@ class SeriesWalk:
     `len()` is the number of series; those without a sample in the range count, but are not given.
     """
 
-    def __init__(
-        self, store: EmbeddedStore, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
-    ) -> None:
+    def __init__(self, store: LocalStore, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> None:
         self._store = store
         self._bounds = start_ms, end_ms
         ids = store.resolve_any(selectors)

@@ -1,0 +1,1 @@
+"""The versions of the schema, run by tsdb.timescale.migrate: each a module with `upgrade(connection, server)`."""

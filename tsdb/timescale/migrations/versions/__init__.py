@@ -1,0 +1,1 @@
+"""One module for each version, as alembic finds them."""
