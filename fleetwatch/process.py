@@ -198,7 +198,7 @@ class Process:
             query_memory=MemoryBudget(query.max_memory, query.max_total_memory),
             max_response_bytes=query.max_response_size,
             query_log=QueryLog(self._loaded.directory / log_file) if log_file else None,
-            range_cache=RangeCache(engine, store, query.cache) if query.cache else None,
+            range_cache=RangeCache(engine, store, query.cache) if query.cache and store.tells_all else None,
         )
 
     def _config_status(self) -> ConfigStatus:

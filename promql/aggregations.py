@@ -67,13 +67,14 @@ def aggregate(evaluator: Evaluator, node: Aggregation, grid: Grid) -> StepVector
     quantiles = None
     if node.op == "quantile":
         quantiles = evaluator.scalar(_param(node), grid)
-        for quantile in _outside(quantiles, 0.0, 1.0):
-            evaluator.annotations.invalid_quantile(quantile, _param(node).position)
     if can_accumulate(node.op) and (slices := evaluator.slices(node.expr, grid)) is not None:
         accumulated = accumulate(node, slices, grid.count)
         if accumulated is not None:
             return accumulated
     vector = evaluator.vector(node.expr, grid)
+    # The annotation of an outer quantile comes after that of an inner one.
+    for quantile in [] if quantiles is None else _outside(quantiles, 0.0, 1.0):
+        evaluator.annotations.invalid_quantile(quantile, _param(node).position)
     if not vector.labels:
         return StepVector.empty(grid.count)
     groups = make_groups(vector, node.labels, without=node.without)

@@ -99,10 +99,10 @@ def _match(lhs: StepVector, rhs: StepVector, matching: Matching) -> _Groups:
     both = lhs.labels + rhs.labels
     if matching.on:
         wanted = set(matching.labels)
-        group_of, keys = group_ids([tuple([p for p in labels if p[0] in wanted]) for labels in both])
+        group_of, keys = group_ids(tuple([p for p in labels if p[0] in wanted]) for labels in both)
     else:
         ignored = {*matching.labels, METRIC_NAME}
-        group_of, keys = group_ids([tuple([p for p in labels if p[0] not in ignored]) for labels in both])
+        group_of, keys = group_ids(tuple([p for p in labels if p[0] not in ignored]) for labels in both)
     return _Groups(group_of[: len(lhs.labels)], group_of[len(lhs.labels) :], [Labels(key) for key in keys])
 
 
@@ -132,6 +132,7 @@ def _unless(lhs: StepVector, rhs: StepVector, matching: Matching) -> StepVector:
 def _or(lhs: StepVector, rhs: StepVector, matching: Matching) -> StepVector:
     groups = _match(lhs, rhs, matching)
     there = _count_present(groups.lhs, lhs.present, len(groups.signatures)) > 0
+    limits.check()
     rest = rhs.where(rhs.present & ~there[groups.rhs]).compact()
     return merge_same_labels(concatenate([lhs, rest], lhs.values.shape[1]))
 
@@ -245,7 +246,8 @@ def _evaluate_pairs(node: Binary, pairs: _Pairs) -> StepVector:
     lhs, rhs = pairs.in_order
     limits.check()
     present = lhs.present & rhs.present
-    labels = [_result_labels(node, many, one) for many, one in zip(pairs.many.labels, pairs.one.labels, strict=True)]
+    both = limits.checked(zip(pairs.many.labels, pairs.one.labels, strict=True))
+    labels = [_result_labels(node, many, one) for many, one in both]
     if node.op in _ARITHMETIC:
         values, drop_name = _ARITHMETIC[node.op](lhs.values, rhs.values), np.zeros(len(labels), np.bool_)
         keep = present

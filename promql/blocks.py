@@ -18,6 +18,8 @@ from promql.vector import Grid, StepVector
 
 # Elements of a float64[S, K] array of all series of a selector.
 _BLOCK_ELEMENTS = 3 << 20
+# Of a block that are put in place between two looks whether the query has to stop.
+_PLACED_AT_ONCE = 1 << 15
 
 
 def step_blocks(plan: Plan, selection: Selection, times: Times) -> list[Grid]:
@@ -49,15 +51,19 @@ def in_order(blocks: Sequence[StepVector]) -> StepVector:
         order = sorted(range(len(block.labels)), key=block.labels.__getitem__)
         in_place = order == list(range(len(order)))
         return block if in_place else block.rows(np.array(order, dtype=np.int64))
-    labels = sorted({series for block in blocks for series in block.labels})
+    labels = sorted({series for block in blocks for series in limits.checked(block.labels)})
     place = {series: row for row, series in enumerate(labels)}
     shape = (len(labels), sum(block.values.shape[1] for block in blocks))
     values, present = np.empty(shape), np.zeros(shape, np.bool_)
     first = 0
     for block in blocks:
-        limits.check()
         steps = slice(first, first + block.values.shape[1])
-        rows = [place[series] for series in block.labels]
-        values[rows, steps], present[rows, steps] = block.values, block.present
+        rows = [place[series] for series in limits.checked(block.labels)]
+        size = max(1, _PLACED_AT_ONCE // max(1, block.values.shape[1]))
+        for some in range(0, len(rows), size):
+            limits.check()
+            places = rows[some : some + size]
+            values[places, steps] = block.values[some : some + size]
+            present[places, steps] = block.present[some : some + size]
         first = steps.stop
     return StepVector.of(labels, values, present)

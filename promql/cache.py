@@ -23,7 +23,6 @@ from promql.result import Matrix, Result
 from promql.stats import QueryStats
 from tsdb.cancellation import Cancellation
 from tsdb.model import Batch, is_absent
-from tsdb.tombstones import Deletion
 
 RECENT_MS = 5 * 60 * 1000
 """Steps younger than this, by the newest sample that was written, are not kept: samples for them are still to come."""
@@ -43,7 +42,7 @@ class Changing(Protocol):
     def follow(self, callback: Callable[[Batch], None]) -> Callable[[], None]:
         """See tsdb.store.Store."""
 
-    def deletions(self) -> list[Deletion]:
+    def generation(self) -> int:
         """See tsdb.store.Store."""
 
 
@@ -92,7 +91,7 @@ class RangeCache:
         self._lock = threading.Lock()
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._computing: set[_Computing] = set()
-        self._deletions: tuple[int, ...] = ()
+        self._generation = -1
         self._bytes = 0
         self._newest_ms = -(2**62)
         self.steps_served = 0
@@ -121,8 +120,9 @@ class RangeCache:
             return compute(start_ms)
         key = _Key(expr, step_ms, start_ms % step_ms, lookback_ms)
         computing = _Computing()
+        generation = self._store.generation()
         with self._lock:
-            self._forget_deleted()
+            self._forget_before(generation)
             self._computing.add(computing)
             entry = self._valid(key, start_ms)
             known = None if entry is None else _steps(entry.matrix, start_ms, min(entry.until_ms, end_ms))
@@ -146,10 +146,13 @@ class RangeCache:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            for computing in self._computing:
-                computing.earliest_ms = -np.inf
-            self._entries.clear()
-            self._bytes = 0
+            self._clear()
+
+    def _clear(self) -> None:
+        for computing in self._computing:
+            computing.earliest_ms = -np.inf
+        self._entries.clear()
+        self._bytes = 0
 
     def close(self) -> None:
         """No longer follow the store."""
@@ -186,12 +189,11 @@ class RangeCache:
         if entry is not None:
             self._bytes -= entry.nbytes
 
-    def _forget_deleted(self) -> None:
-        deletions = tuple(deletion.deletion_id for deletion in self._store.deletions())
-        if deletions != self._deletions:
-            self._deletions = deletions
-            self._entries.clear()
-            self._bytes = 0
+    def _forget_before(self, generation: int) -> None:
+        """Forget what was found, or is being computed, before the store was of a generation."""
+        if generation > self._generation:
+            self._generation = generation
+            self._clear()
 
     def _written(self, batch: Batch) -> None:
         """Follows the store."""

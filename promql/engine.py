@@ -223,6 +223,7 @@ def _samples(node: Node, windows: Windows) -> Iterator[tuple[int, IntArray, Floa
         return
     for row in range(len(windows.labels)):
         own = row if len(windows.low) > 1 else 0
+        times_ms = windows.times_ms[row if len(windows.times_ms) > 1 else 0]
         window = slice(int(windows.low[own, 0]), int(windows.high[own, 0]))
         if window.stop > window.start:
-            yield row, windows.times_ms[own, window].copy(), windows.values[row, window].copy()
+            yield row, times_ms[window].copy(), windows.values[row, window].copy()

@@ -4,14 +4,19 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from promql.errors import QueryCanceledError, QueryTimeoutError, TooManySamplesError
 from tsdb import cancellation
 from tsdb.cancellation import Cancellation
+
+Item = TypeVar("Item")
+
+# Of label sets, that are worked on one by one, between two looks.
+_ITEMS = 1000
 
 
 class Memory(Protocol):
@@ -72,6 +77,14 @@ def check() -> None:
     limits = current.get()
     if limits is not None:
         limits.check()
+
+
+def checked(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, with a look now and then whether the query of this thread has to stop. Raises as `check`."""
+    for number, item in enumerate(items):
+        if number % _ITEMS == 0:
+            check()
+        yield item
 
 
 def check_samples(samples: int) -> None:

@@ -41,6 +41,9 @@ class _Planner:
 
     def planned(self, node: Node) -> Node:
         """The node that stands for this one and its equals."""
+        if isinstance(node, Number):
+            # As costly to remember as to evaluate, and annotations tell which one of them is wrong.
+            return node
         values = {}
         children: list[Node] = []
         # From behind, so that the last one of equals is met first.
@@ -64,6 +67,8 @@ class _Planner:
 
 def _key(value: object) -> object:
     """What tells a planned field's value from others: nodes by identity, numbers by all of their bits."""
+    if isinstance(value, Number):
+        return value.value.hex()
     if isinstance(value, _NODE_TYPES):
         return id(value)
     if isinstance(value, tuple):

@@ -119,10 +119,10 @@ class StepVector:
             return self
         if self.drop_name.all() and self._same_name():
             # Then they differ in other labels.
-            return StepVector.of(list(map(drop_metric_name, self.labels)), self.values, self.present)
+            return StepVector.of(list(map(drop_metric_name, limits.checked(self.labels))), self.values, self.present)
         labels = [
             drop_metric_name(series) if drop else series
-            for series, drop in zip(self.labels, self.drop_name.tolist(), strict=True)
+            for series, drop in zip(limits.checked(self.labels), self.drop_name.tolist(), strict=True)
         ]
         return merge_same_labels(StepVector.of(labels, self.values, self.present))
 
@@ -143,6 +143,18 @@ def take_rows(array: npt.NDArray[Element], index: IntArray) -> npt.NDArray[Eleme
     return taken
 
 
+def _stacked(arrays: Sequence[npt.NDArray[Element]]) -> npt.NDArray[Element]:
+    """The rows of all arrays, with a look between two of them whether the query has to stop."""
+    rows = sum(map(len, arrays))
+    stacked = np.empty((rows, arrays[0].shape[1]), arrays[0].dtype)
+    first = 0
+    for array in arrays:
+        limits.check()
+        stacked[first : first + len(array)] = array
+        first += len(array)
+    return stacked
+
+
 def concatenate(vectors: Sequence[StepVector], steps: int) -> StepVector:
     """The rows of all vectors, in order."""
     if len(vectors) == 1:
@@ -151,8 +163,8 @@ def concatenate(vectors: Sequence[StepVector], steps: int) -> StepVector:
         return StepVector.empty(steps)
     return StepVector(
         [series for vector in vectors for series in vector.labels],
-        np.concatenate([vector.values for vector in vectors]),
-        np.concatenate([vector.present for vector in vectors]),
+        _stacked([vector.values for vector in vectors]),
+        _stacked([vector.present for vector in vectors]),
         np.concatenate([vector.drop_name for vector in vectors]),
     )
 
@@ -170,7 +182,7 @@ def merge_same_labels(
         return vector
     first_rows = np.unique(group_of_row, return_index=True)[1]
     values, present = vector.values[first_rows], vector.present[first_rows]
-    for row in np.setdiff1d(np.arange(len(vector.labels)), first_rows).tolist():
+    for row in limits.checked(np.setdiff1d(np.arange(len(vector.labels)), first_rows).tolist()):
         group, shown = group_of_row[row], vector.present[row]
         if (present[group] & shown).any():
             raise ExecutionError(error)
@@ -181,9 +193,8 @@ def merge_same_labels(
 
 def group_ids(keys: Iterable[Key]) -> tuple[IntArray, list[Key]]:
     """For each key the number of its group, int64[S], and the distinct keys in order of first appearance."""
-    limits.check()
     numbers: dict[Key, int] = {}
-    ids = [numbers.setdefault(key, len(numbers)) for key in keys]
+    ids = [numbers.setdefault(key, len(numbers)) for key in limits.checked(keys)]
     return np.array(ids, dtype=np.int64), list(numbers)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tsdb.model import Batch, BoolArray, FloatArray, IntArray, is_absent
 from tsdb.pieces import Piece, Wanted, group_samples
-from tsdb.segments import FROZEN_ROWS, OPEN_ROWS, FrozenRows, OpenSegment, SegmentRows, freeze, transposed
+from tsdb.segments import FROZEN_ROWS, OPEN_ROWS, FrozenRows, OpenSegment, Segment, freeze, spans, transposed
 
 
 def last_time_ms(batch: Batch) -> int:
@@ -98,6 +98,9 @@ class _TargetHead:
     frozen: list[FrozenRows] = field(default_factory=list)
     # Of one layout, all but the last one full.
     open: list[OpenSegment] = field(default_factory=list)
+    # Of all rows of these, one after the other, the times and sequence numbers; then what is allocated ahead.
+    count: int = 0
+    times_and_seqs: IntArray = field(default_factory=lambda: np.empty((2, 0), dtype=np.int64))
     side: _SideBuffer = field(default_factory=_SideBuffer)
     last_time_ms: int | None = None
 
@@ -113,35 +116,56 @@ class _TargetHead:
                 self.frozen.append(freeze(segments))
                 segments.clear()
             segments.append(OpenSegment(batch.layout))
-        segments[-1].add(seq, batch)
+        segments[-1].add(batch.values)
+        if self.count == self.times_and_seqs.shape[1]:
+            grown = np.empty((2, max(OPEN_ROWS, 2 * self.count)), dtype=np.int64)
+            grown[:, : self.count] = self.times_and_seqs
+            self.times_and_seqs = grown
+        self.times_and_seqs[:, self.count] = batch.time_ms, seq
+        self.count += 1
 
-    def rows(self) -> list[SegmentRows]:
-        """All rows that are in order, without a copy."""
-        return [*self.frozen, *[segment.rows() for segment in self.open]]
+    @property
+    def times_ms(self) -> IntArray:
+        """Of all rows that are in order."""
+        return self.times_and_seqs[0, : self.count]
+
+    @property
+    def seqs(self) -> IntArray:
+        """Of all rows that are in order."""
+        return self.times_and_seqs[1, : self.count]
+
+    def segments(self) -> list[Segment]:
+        """All rows that are in order."""
+        return [*self.frozen, *self.open]
+
+    def due(self, before_ms: int, upto_seq: int) -> int:
+        """How many rows are before a time and of sequence numbers up to one: always the first ones."""
+        return min(int(self.times_ms.searchsorted(before_ms)), int(self.seqs.searchsorted(upto_seq, side="right")))
+
+    def drop(self, before_ms: int, upto_seq: int) -> None:
+        if due := self.due(before_ms, upto_seq):
+            self.times_and_seqs = self.times_and_seqs[:, due : self.count].copy()
+            self.count -= due
+            self._drop_rows(due)
+        if late := self.side.due(before_ms, upto_seq):
+            self.side.drop(late)
+
+    def _drop_rows(self, count: int) -> None:
+        while self.frozen and self.frozen[0].count <= count:
+            count -= self.frozen.pop(0).count
+        if self.frozen and count:
+            self.frozen[0] = self.frozen[0].without_first(count)
+            return
+        while self.open and self.open[0].count <= count:
+            count -= self.open.pop(0).count
+        if count:
+            # Readers may look at the segment: what stays of it is frozen.
+            self.frozen.append(freeze(self.open).without_first(count))
+            self.open.clear()
 
     def nbytes(self) -> int:
         """What the rows take."""
-        return sum([part.nbytes for part in self.frozen]) + sum([segment.nbytes for segment in self.open])
-
-    def drop(self, before_ms: int, upto_seq: int) -> None:
-        frozen = []
-        for rows in self.frozen:
-            count = _due(rows, before_ms, upto_seq)
-            if count == 0:
-                frozen.append(rows)
-            elif count < len(rows.times_ms):
-                frozen.append(rows.only(count, len(rows.times_ms)).copy())
-        while self.open and _due(self.open[0].rows(), before_ms, upto_seq) == self.open[0].count:
-            del self.open[0]
-        if self.open and (count := _due(self.open[0].rows(), before_ms, upto_seq)):
-            # Readers may look at the segment: what stays of it is frozen.
-            rows = freeze(self.open)
-            frozen.append(rows.only(count, len(rows.times_ms)).copy())
-            self.open.clear()
-        self.frozen = frozen
-        due = self.side.due(before_ms, upto_seq)
-        if due:
-            self.side.drop(due)
+        return sum([segment.nbytes for segment in self.segments()])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,12 +206,18 @@ class Head:
 
     def pieces(self, target_id: int, wanted: Wanted, start_ms: int, end_ms: int) -> list[Piece]:
         """The target's samples of the wanted series from start to end, both included."""
-        rows, loose = self._view(target_id)
+        with self._lock:
+            target = self._targets.get(target_id)
+            if target is None:
+                return []
+            times_ms, seqs = target.times_ms, target.seqs
+            low, high = int(times_ms.searchsorted(start_ms)), int(times_ms.searchsorted(end_ms, side="right"))
+            rows = spans(target.segments(), low, high)
+            loose = target.side.samples() if len(target.side) else None
         pieces = transposed(
-            [cut for part in rows if len((cut := _between(part, start_ms, end_ms)).times_ms)],
-            lambda series_ids: wanted.columns(target_id, series_ids),
+            times_ms[low:high], seqs[low:high], rows, lambda series_ids: wanted.columns(target_id, series_ids)
         )
-        if len(loose):
+        if loose is not None:
             chosen = (loose.times_ms >= start_ms) & (loose.times_ms <= end_ms)
             chosen[chosen] = wanted.includes(target_id, loose.series_ids[chosen])
             pieces += loose.only(chosen).pieces()
@@ -204,13 +234,13 @@ class Head:
 
     def before(self, target_id: int, before_ms: int, upto_seq: int) -> Outgoing:
         """The target's batches up to a sequence number that lie wholly before a time."""
-        rows, loose = self._view(target_id)
         with self._lock:
-            loose_seqs = self._targets[target_id].side.due(before_ms, upto_seq)
-        cut = [part.only(0, count) for part in rows if (count := _due(part, before_ms, upto_seq))]
+            target = self._targets.get(target_id) or _TargetHead()
+            due = target.due(before_ms, upto_seq)
+            times_ms, seqs, rows = target.times_ms[:due], target.seqs[:due], spans(target.segments(), 0, due)
+            loose, loose_seqs = target.side.samples(), target.side.due(before_ms, upto_seq)
         leaving = loose.only(np.isin(loose.seqs, loose_seqs))
-        seqs = [seq for part in cut for seq in part.seqs.tolist()]
-        return Outgoing(seqs + loose_seqs, transposed(cut), leaving.pieces())
+        return Outgoing(seqs.tolist() + loose_seqs, transposed(times_ms, seqs, rows), leaving.pieces())
 
     def drop(self, target_id: int, before_ms: int, upto_seq: int) -> None:
         """Forget the batches that `before` gave for the same arguments."""
@@ -221,11 +251,11 @@ class Head:
         """Counts for `Store.stats`."""
         with self._lock:
             targets = list(self._targets.values())
-            rows = [part for target in targets for part in target.rows()]
+            rows = [part for target in targets for part in target.segments()]
             held = sum([target.nbytes() for target in targets])
             late = sum([len(target.side) for target in targets])
             return {
-                "head_samples": float(sum([len(part.times_ms) * len(part.layout) for part in rows]) + late),
+                "head_samples": float(sum([part.count * len(part.layout) for part in rows]) + late),
                 "head_late_samples": float(late),
                 "head_bytes": float(held + 32 * late),
             }
@@ -234,12 +264,11 @@ class Head:
         """How much there is, and of when."""
         with self._lock:
             targets = list(self._targets.values())
-            parts = [part for target in targets for part in target.rows() if len(part.times_ms)]
+            times = [target.times_ms for target in targets if target.count]
             loose = [target.side.samples().times_ms for target in targets if len(target.side)]
-            times = [part.times_ms for part in parts]
             first = [int(some[0]) for some in times] + [int(some.min()) for some in loose]
             last = [int(some[-1]) for some in times] + [int(some.max()) for some in loose]
-            chunks = sum([len(part.layout) for part in parts])
+            chunks = sum([len(segment.layout) for target in targets for segment in target.segments()])
             return Extent(chunks, min(first, default=None), max(last, default=None))
 
     def loose_series(self) -> IntArray:
@@ -247,25 +276,3 @@ class Head:
         with self._lock:
             loose = [target.side.samples().series_ids for target in self._targets.values() if len(target.side)]
             return np.unique(np.concatenate(loose)) if loose else np.empty(0, dtype=np.int64)
-
-    def _view(self, target_id: int) -> tuple[list[SegmentRows], _Loose]:
-        with self._lock:
-            target = self._targets.get(target_id) or _TargetHead()
-            return target.rows(), target.side.samples()
-
-
-def _due(rows: SegmentRows, before_ms: int, upto_seq: int) -> int:
-    """How many of the rows are before a time and of sequence numbers up to one: always the first ones."""
-    return min(
-        int(np.searchsorted(rows.times_ms, before_ms, side="left")),
-        int(np.searchsorted(rows.seqs, upto_seq, side="right")),
-    )
-
-
-def _between(rows: SegmentRows, start_ms: int, end_ms: int) -> SegmentRows:
-    times_ms = rows.times_ms
-    if not len(times_ms) or (start_ms <= times_ms[0] and times_ms[-1] <= end_ms):
-        return rows
-    if times_ms[-1] < start_ms or times_ms[0] > end_ms:
-        return rows.only(0, 0)
-    return rows.only(int(times_ms.searchsorted(start_ms)), int(times_ms.searchsorted(end_ms, side="right")))

@@ -5,7 +5,7 @@ A subclass makes batches durable, hands their `_parts` to `_show`, and adds what
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from common.labels import METRIC_NAME, Labels
 from common.matchers import Matcher
 from tsdb.cardinality import Cardinality, Growth, count_series
-from tsdb.catalog import Catalog
+from tsdb.catalog import Catalog, Holders
 from tsdb.errors import StoreClosedError
 from tsdb.exemplars import CAPACITY, ExemplarRing
 from tsdb.head import Head
@@ -112,6 +112,11 @@ class LocalStore(ABC):
         self._check_open()
         self._exemplars.add(exemplars)
 
+    @property
+    def tells_all(self) -> bool:
+        """See Store.tells_all."""
+        return True
+
     def follow(self, callback: Callable[[Batch], None]) -> Callable[[], None]:
         """See Store.follow."""
         self._check_open()
@@ -130,20 +135,19 @@ class LocalStore(ABC):
     def select_ids(self, series_ids: IntArray, start_ms: int, end_ms: int) -> list[Frame]:
         """As `select`, of the series with these ids, which rise."""
         self._check_open()
-        tombstones = self._tombstones.active()
-        held = self._catalog.holders(series_ids)
         if start_ms > end_ms:
             return []
-        labels_of = self._catalog.index.labels
-        frames = []
+        tombstones = self._tombstones.active()
+        groups = self._groups(self._catalog.holders(series_ids), start_ms, end_ms)
+        return to_frames((hide(pieces, tombstones) for pieces in groups), self._catalog.index.labels)
+
+    def _groups(self, held: Holders, start_ms: int, end_ms: int) -> Iterator[Iterable[Piece]]:
+        """The pieces of all samples, in groups that have no series in common."""
         own = Wanted(held.own, held.homes)
-        for pieces in self._pieces(np.unique(held.homes).tolist(), own, start_ms, end_ms):
-            frames += to_frames(hide(pieces, tombstones), labels_of)
+        yield from self._pieces(np.unique(held.homes).tolist(), own, start_ms, end_ms)
         if len(held.shared):
             shared = Wanted(held.shared)
-            pooled = itertools.chain.from_iterable(self._pieces(held.sharing, shared, start_ms, end_ms))
-            frames += to_frames(hide(pooled, tombstones), labels_of)
-        return frames
+            yield itertools.chain.from_iterable(self._pieces(held.sharing, shared, start_ms, end_ms))
 
     def select_exemplars(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
@@ -235,6 +239,11 @@ class LocalStore(ABC):
         """See Store.deletions."""
         self._check_open()
         return [tombstone.deletion for tombstone in self._tombstones.active()]
+
+    def generation(self) -> int:
+        """See Store.generation."""
+        self._check_open()
+        return self._tombstones.generation
 
     def undo_delete(self, deletion_id: int) -> None:
         """See Store.undo_delete."""

@@ -39,9 +39,9 @@ class MemoryStore(LocalStore):
                 self._seq += 1
                 self._catalog.hold(part.target_id, part.layout)
                 self._show(self._seq, part)
+        self._tell_followers(batch)
         done: Future[None] = Future()
         done.set_result(None)
-        self._tell_followers(batch)
         return done
 
     def append_logs(self, entries: Sequence[LogEntry]) -> Future[None]:

@@ -5,7 +5,7 @@ a piece carries the sequence number of the write it came from, so that pieces me
 time the highest number is read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,8 @@ class Wanted:
 
     def columns(self, target_id: int, series_ids: IntArray) -> IntArray:
         """Positions in a vector of ids of those that are wanted."""
-        return np.flatnonzero(self.includes(target_id, series_ids))
+        (columns,) = self.includes(target_id, series_ids).nonzero()
+        return columns
 
     def includes(self, target_id: int, series_ids: IntArray) -> BoolArray:
         """Which ids of a vector are wanted."""
@@ -87,24 +88,42 @@ def join(pieces: Sequence[Piece]) -> list[Piece]:
 
     The result's `seqs` mean something only where the times of the pieces did not overlap.
     """
-    return [_along_time(group) for group in by_membership([piece for piece in pieces if len(piece.times_ms)])]
+    pieces = [piece for piece in pieces if len(piece.times_ms)]
+    if len(pieces) < 2:
+        return pieces
+    return [_along_time(group) for group in by_membership(pieces)]
 
 
-def to_frames(pieces: Sequence[Piece], labels_of: Callable[[IntArray], list[Labels]]) -> list[Frame]:
-    """Frames of pieces that overlap in any way; series without a sample are left out."""
+def to_frames(groups: Iterable[Sequence[Piece]], labels_of: Callable[[IntArray], list[Labels]]) -> list[Frame]:
+    """Frames of groups of pieces, no series of which is in two groups; in one they overlap in any way.
+
+    Series without a sample are left out.
+    """
+    found = [seen for pieces in groups for piece in join(pieces) if (seen := _seen(piece))]
+    if not found:
+        return []
+    # One look at the index for all: frames may be thousands.
+    labels = labels_of(np.concatenate([piece.series_ids for piece, _ in found]))
     frames = []
-    for piece in join(pieces):
-        ids, values = piece.series_ids, np.ascontiguousarray(piece.values)
-        present = values.view(np.uint64) != ABSENT_BITS
-        if present.all():
-            if len(ids):
-                frames.append(Frame(piece.times_ms, values, ids, labels_of(ids)))
-            continue
-        seen = present.any(axis=1)
-        if seen.any():
-            ids = ids[seen]
-            frames.append(Frame(piece.times_ms, values[seen], ids, labels_of(ids), present[seen]))
+    end = 0
+    for piece, present in found:
+        start, end = end, end + len(piece.series_ids)
+        frames.append(Frame(piece.times_ms, piece.values, piece.series_ids, labels[start:end], present))
     return frames
+
+
+def _seen(piece: Piece) -> tuple[Piece, BoolArray | None] | None:
+    """The series of a piece that have samples, and where, None for everywhere; None where there are no such series."""
+    if not piece.values.flags.c_contiguous:
+        piece = Piece(piece.times_ms, piece.seqs, piece.series_ids, np.ascontiguousarray(piece.values))
+    values = piece.values
+    present = values.view(np.uint64) != ABSENT_BITS
+    if np.count_nonzero(present) == present.size:
+        return (piece, None) if len(values) else None
+    seen = present.any(axis=1)
+    if not seen.any():
+        return None
+    return Piece(piece.times_ms, piece.seqs, piece.series_ids[seen], values[seen]), present[seen]
 
 
 def by_membership(pieces: list[Piece]) -> list[list[Piece]]:

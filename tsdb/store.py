@@ -115,6 +115,12 @@ class Store(Queryable, Protocol):
     def deletions(self) -> list[Deletion]:
         """The deletes whose samples are not all removed yet, oldest first."""
 
+    def generation(self) -> int:
+        """A number that rises when readers find the past changed by other things than writes: deletes, mostly.
+
+        It says nothing of the retention, which goes on all the time.
+        """
+
     def undo_delete(self, deletion_id: int) -> None:
         """Show what a delete hid. Raises UnknownDeletionError where there is none that can be undone."""
 
@@ -151,10 +157,14 @@ class Store(Queryable, Protocol):
 
     # Running
 
+    @property
+    def tells_all(self) -> bool:
+        """Whether followers are told of what all processes write; otherwise of what this one writes."""
+
     def follow(self, callback: Callable[[Batch], None]) -> Callable[[], None]:
         """Call back with every batch once it is durable, from the store's own thread; returns the way out.
 
-        The callback must be quick and must not raise.
+        The future of the batch is done after that. The callback must be quick and must not raise.
         """
 
     def maintain(self, now_ms: int) -> None:

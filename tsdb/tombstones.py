@@ -118,6 +118,17 @@ class Tombstones:
         self._lock = threading.Lock()
         self._by_id: dict[int, Tombstone] = {}
         self._active: tuple[Tombstone, ...] = ()
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        """Rises with each delete that is made, undone or carried out."""
+        return self._generation
+
+    def renew(self) -> None:
+        """Raise the generation."""
+        with self._lock:
+            self._generation += 1
 
     def active(self) -> tuple[Tombstone, ...]:
         """All of them, in the order in which they were made."""
@@ -130,14 +141,17 @@ class Tombstones:
     def put(self, tombstone: Tombstone) -> None:
         """Add one, or replace the one of the same delete."""
         with self._lock:
+            made = tombstone.deletion.deletion_id not in self._by_id
             self._by_id[tombstone.deletion.deletion_id] = tombstone
             self._active = tuple(self._by_id.values())
+            self._generation += made
 
     def remove(self, deletion_id: int) -> None:
         """Forget one."""
         with self._lock:
             del self._by_id[deletion_id]
             self._active = tuple(self._by_id.values())
+            self._generation += 1
 
     def undo(self, deletion_id: int) -> bool:
         """Forget one, unless its samples are being removed; whether there was one."""
@@ -147,4 +161,5 @@ class Tombstones:
                 return False
             del self._by_id[deletion_id]
             self._active = tuple(self._by_id.values())
+            self._generation += 1
             return True

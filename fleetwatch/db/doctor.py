@@ -12,6 +12,7 @@ from fleetwatch.opening import database_dsn
 from tsdb.dsn import shown_dsn
 from tsdb.errors import StoreError, StoreOpenError
 from tsdb.timescale.editions import detect
+from tsdb.timescale.migrate import SchemaOutdatedError
 from tsdb.timescale.tools.doctor import examine, examine_replica, examine_spools
 from tsdb.timescale.tools.findings import Finding
 from tsdb.timescale.tools.inspection import inspected
@@ -38,6 +39,8 @@ def _findings(place: Place) -> Iterator[Finding]:
     try:
         with inspected(place.spec) as connection:
             yield from examine(connection, read_status(connection), detect(connection), place.shown)
+    except SchemaOutdatedError as error:
+        yield Finding(str(error), f"fleetwatch db migrate --storage.path '{place.shown}'")
     except StoreOpenError as error:
         yield Finding(str(error), f"psql '{place.shown}' -c 'SELECT 1'")
     for dsn in place.storage.timescaledb.read_replicas:

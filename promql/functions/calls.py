@@ -132,11 +132,15 @@ def _where_absent(selector: Node, present: BoolArray) -> StepVector:
 
 
 def _pinned_labels(matchers: tuple[Matcher, ...]) -> Labels:
-    """A label that is matched more than once is not pinned, whatever the matchers say."""
+    """The first equality pins a label; every matcher of the label after it, and no one before, takes that back."""
     pinned: dict[str, str] = {}
+    equal: set[str] = set()
     for matcher in matchers:
-        first = matcher.name not in pinned
-        pinned[matcher.name] = as_utf8(matcher.value) if first and matcher.type is MatchType.EQUAL else ""
+        if matcher.type is MatchType.EQUAL and matcher.name not in equal:
+            pinned[matcher.name] = as_utf8(matcher.value)
+            equal.add(matcher.name)
+        else:
+            pinned.pop(matcher.name, None)
     pinned.pop(METRIC_NAME, None)
     return Labels.of(pinned)
 
@@ -147,8 +151,18 @@ def _clamp(evaluator: Evaluator, call: Call, grid: Grid) -> StepVector:
     everywhere = np.full(grid.count, np.inf)
     low = bounds[0] if call.name != "clamp_max" else -everywhere
     high = bounds[-1] if call.name != "clamp_min" else everywhere
-    values = np.maximum(low, np.minimum(high, vector.values))
+    values = _max(low, _min(high, vector.values))
     return vector.with_values(values, vector.present & ~(high < low)).compact()
+
+
+def _max(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Go's math.Max: NaN, unless the other one is infinite."""
+    return np.where((a == np.inf) | (b == np.inf), np.inf, np.maximum(a, b))
+
+
+def _min(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Go's math.Min: NaN, unless the other one is infinite."""
+    return np.where((a == -np.inf) | (b == -np.inf), -np.inf, np.minimum(a, b))
 
 
 def _round(evaluator: Evaluator, call: Call, grid: Grid) -> StepVector:

@@ -112,7 +112,7 @@ def bucket_quantiles(quantiles: FloatArray, bounds: FloatArray, counts: FloatArr
     observations = counts[-1]
     rank = quantiles * observations
     reached = counts[:-1] >= rank
-    bucket = np.where(reached.any(axis=0), reached.argmax(axis=0), len(bounds) - 1)
+    bucket = _first(reached)
     below = np.maximum(bucket - 1, 0)
     column = np.arange(counts.shape[1])
     start = np.where(bucket > 0, bounds[below], 0.0)
@@ -123,6 +123,20 @@ def bucket_quantiles(quantiles: FloatArray, bounds: FloatArray, counts: FloatArr
     result = np.where(bucket == len(bounds) - 1, bounds[-2], result)
     result = np.where(observations == 0, np.nan, result)
     return np.where(inside, result, outside), forced & inside
+
+
+def _first(found: BoolArray) -> IntArray:
+    """The first row of each column from which on it is true, by bisection as Go's sort.Search does it, int64[C].
+
+    What it finds matters where a count is NaN, for then a column is not false first and true after.
+    """
+    column = np.arange(found.shape[1])
+    low, high = np.zeros(found.shape[1], np.int64), np.full(found.shape[1], len(found))
+    for _ in range(len(found).bit_length()):
+        middle = (low + high) // 2
+        open_, hit = low < high, found[np.minimum(middle, len(found) - 1), column]
+        low, high = np.where(open_ & ~hit, middle + 1, low), np.where(open_ & hit, middle, high)
+    return low
 
 
 def _monotonic(counts: FloatArray) -> tuple[FloatArray, BoolArray]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from common.labels import METRIC_NAME, Labels
 from common.matchers import MatcherError, compile_regex
+from promql import limits
 from promql.errors import ExecutionError
 from promql.syntax.literals import as_utf8, is_utf8
 from promql.vector import StepVector, merge_same_labels
@@ -29,7 +30,7 @@ def label_replace(vector: StepVector, target: str, template: str, source: str, p
     _check_name(target, "destination", "label_replace")
     replacements: dict[str, str | None] = {}
     labels, keeps_name = list(vector.labels), vector.drop_name.copy()
-    for row, series in enumerate(labels):
+    for row, series in enumerate(limits.checked(vector.labels)):
         value = series.get(source)
         if value not in replacements:
             match = regex.fullmatch(value)
@@ -48,7 +49,7 @@ def label_join(vector: StepVector, target: str, separator: str, sources: list[st
     _check_name(target, "destination", "label_join")
     separator = as_utf8(separator)
     labels = []
-    for series in vector.labels:
+    for series in limits.checked(vector.labels):
         values = dict(series)
         labels.append(_with_label(series, target, separator.join(values.get(name, "") for name in sources)))
     drop_name = np.zeros_like(vector.drop_name) if target == METRIC_NAME else vector.drop_name

@@ -181,6 +181,13 @@ def test_the_doctor_says_that_there_is_no_database(tmp_path: Path) -> None:
     assert said.endswith("2 findings\n")
 
 
+def test_the_doctor_says_that_there_are_no_tables(server: PostgresServer) -> None:
+    dsn = server.create_database()
+    (found,) = db_command.answer("doctor", "--storage.path", dsn, status=1)["findings"]
+    assert "has not the schema version" in found["fault"]
+    assert found["remedy"] == f"fleetwatch db migrate --storage.path '{dsn}'"
+
+
 def test_the_doctor_looks_at_replicas(tmp_path: Path) -> None:
     with running("postgres") as server:
         dsn = create_database(server)

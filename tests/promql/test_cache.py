@@ -1,6 +1,8 @@
 """The cache of range queries: what it answers is what the engine would have answered, whatever is written meanwhile."""
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from common.matchers import Matcher, MatchType
 from promql import Engine, Matrix, Result
 from promql.cache import MAX_AGE_S, RangeCache
 from tsdb import open_store
+from tsdb.model import Batch
 from tsdb.store import Store
 
 STEP_MS = 10_000
@@ -167,3 +170,35 @@ def test_what_depends_on_the_query_or_on_later_samples_is_not_kept(cached: Cache
         for _ in range(2):
             cached.ask(expr, 0, 500_000)
     assert cached.cache.steps_served == 0
+
+
+def test_a_delete_that_is_carried_out_between_two_queries_takes_back_everything(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "data"))
+    cached = Cached(store)
+    write(store, 600)
+    cached.ask("x_total", 0, 500_000)
+    selector = [Matcher("job", MatchType.EQUAL, "a")]
+    assert store.delete_series([selector], 0, 300_000, 10**12) is not None
+    store.maintain(10**12)
+    store.clean_tombstones()
+    assert store.deletions() == []
+    assert_equal(*cached.ask("x_total", 0, 500_000))
+    assert cached.cache.steps_served == 0
+    store.close()
+
+
+@pytest.mark.parametrize("place", ["memory:", "data"])
+def test_who_waits_for_a_write_is_not_served_what_was_before(place: str, tmp_path: Path) -> None:
+    store = open_store(place if place == "memory:" else str(tmp_path / place))
+
+    def take_time(batch: Batch) -> None:
+        threading.Event().wait(0.01)
+
+    # Before the cache is told.
+    store.follow(take_time)
+    cached = Cached(store)
+    write(store, 100)
+    for number in range(10):
+        store.append_samples(SERIES[0], [(50_000 + number, 1000.0 + number)])
+        assert_equal(*cached.ask("max_over_time(x_total[30s])", 0, 90_000))
+    store.close()

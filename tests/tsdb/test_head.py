@@ -183,3 +183,29 @@ def test_series_with_late_samples_are_told() -> None:
     for seq, (time_ms, layout) in enumerate([(5, LAYOUTS[0]), (4, LAYOUTS[2]), (5, LAYOUTS[3])]):
         head.append(seq, Batch(seq // 2, layout, time_ms, np.ones(len(layout))))
     assert head.loose_series().tolist() == [1, 3]
+
+
+def test_many_of_the_columns_are_as_each_alone() -> None:
+    head = Head()
+    layout = Layout(0, ids(40)[::-1].copy())
+    random = np.random.default_rng(3)
+    matrix = np.where(np.arange(40) % 3 == 0, random.integers(0, 9, (60, 40)), 7.0)
+    for seq, row in enumerate(matrix, 1):
+        head.append(seq, Batch(0, layout, 10 * seq, row))
+    (piece,) = head.pieces(0, Wanted(ids(30)), 45, 555)
+    assert piece.times_ms.tolist() == list(range(50, 560, 10))
+    assert piece.seqs.tolist() == list(range(5, 56))
+    assert piece.values.tolist() == matrix[4:55, 10:].T.tolist()
+    for series_id, values in zip(piece.series_ids, piece.values, strict=True):
+        (alone,) = head.pieces(0, Wanted(ids(40)[series_id : series_id + 1]), 45, 555)
+        assert alone.values.tolist() == [values.tolist()]
+
+
+def test_nothing_lies_between_two_rows() -> None:
+    head = Head()
+    for seq in (1, 2, 3):
+        head.append(seq, Batch(0, LAYOUTS[3], 10 * seq, np.ones(1)))
+    everything = Wanted(ids(SERIES))
+    assert head.pieces(0, everything, 11, 19) == []
+    assert head.pieces(0, everything, 25, 15) == []
+    assert head.before(0, 10, 99).rows == []

@@ -15,7 +15,7 @@ def piece(times: list[int], seq: int, ids: list[int], values: list[list[float]])
 
 
 def frames_of(*pieces: Piece) -> list[Frame]:
-    frames = to_frames(pieces, lambda ids: [Labels.of(n=str(n)) for n in ids.tolist()])
+    frames = to_frames([pieces], lambda ids: [Labels.of(n=str(n)) for n in ids.tolist()])
     for frame in frames:
         check(frame, 0, 100)
     return sorted(frames, key=lambda frame: int(frame.series_ids[0]))

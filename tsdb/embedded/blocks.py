@@ -6,7 +6,8 @@ the value of every series that did not change. The directory says in which chunk
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -140,12 +141,35 @@ class BlockReader:
         self, connection: sqlite3.Connection, target_id: int, wanted: Wanted, start_ms: int, end_ms: int
     ) -> list[Piece]:
         """A target's samples of the wanted series from start to end, both included, a piece for each block."""
-        found = connection.execute(
-            "SELECT block_id FROM blocks WHERE target_id = ? AND end_ms >= ? AND start_ms <= ? ORDER BY block_id",
-            (target_id, start_ms, end_ms),
+        (pieces,) = self.pieces_of(connection, [target_id], wanted, start_ms, end_ms)
+        return pieces
+
+    def pieces_of(
+        self, connection: sqlite3.Connection, targets: list[int], wanted: Wanted, start_ms: int, end_ms: int
+    ) -> Iterator[list[Piece]]:
+        """`pieces` of each of several targets."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        rows = connection.execute(
+            "SELECT target_id, block_id FROM blocks WHERE target_id IN (SELECT value FROM json_each(?))"
+            " AND end_ms >= ? AND start_ms <= ? ORDER BY block_id",
+            (json.dumps(targets), start_ms, end_ms),
         )
+        for target_id, block_id in rows:
+            found[target_id].append(block_id)
+        for target_id in targets:
+            yield self._of_blocks(connection, found.get(target_id, ()), target_id, wanted, start_ms, end_ms)
+
+    def _of_blocks(
+        self,
+        connection: sqlite3.Connection,
+        block_ids: Iterable[int],
+        target_id: int,
+        wanted: Wanted,
+        start_ms: int,
+        end_ms: int,
+    ) -> list[Piece]:
         result = []
-        for (block_id,) in found.fetchall():
+        for block_id in block_ids:
             header = self._header(connection, block_id)
             columns = wanted.columns(target_id, header.series_ids)
             columns = columns[header.series_ids[columns] != REMOVED]

@@ -199,8 +199,9 @@ class EmbeddedStore(LocalStore):
         start_ms = max(start_ms, self._maintenance.expired_until_ms)
         heads = [self._head.pieces(target_id, wanted, start_ms, end_ms) for target_id in targets]
         with self._database.reader() as connection:
-            for target_id, head in zip(targets, heads, strict=True):
-                yield self._block_reader.pieces(connection, target_id, wanted, start_ms, end_ms) + head
+            blocks = self._block_reader.pieces_of(connection, targets, wanted, start_ms, end_ms)
+            for of_target, head in zip(blocks, heads, strict=True):
+                yield of_target + head
 
     # Running
 
@@ -299,10 +300,10 @@ class EmbeddedStore(LocalStore):
         for seq, part in numbered:
             self._show(seq, part)
             self._journal.inserted(seq, part.layout.layout_id)
-        for _, future in taken:
-            future.set_result(None)
-        for batch, _ in taken:
+        # Followers first: who writes and then reads is not to get what they know from before.
+        for batch, future in taken:
             self._tell_followers(batch)
+            future.set_result(None)
 
     # Maintenance
 

@@ -41,6 +41,8 @@ RETURNING writer_id, (SELECT value FROM fleetwatch_data.meta WHERE key = 'series
 _LAST_WRITE = "SELECT last_write FROM fleetwatch_data.writers WHERE name = %s"
 _REGISTER = "INSERT INTO fleetwatch_data.writers (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
 
+_NOW = "SELECT (extract(epoch FROM now()) * 1000)::bigint"
+
 _DAY_MS = 24 * 3600 * 1000
 _DAY_NS = _DAY_MS * 1_000_000
 _ATTEMPTS = 3
@@ -196,7 +198,10 @@ class Committer:
         if days <= self._days:
             return
         with self._connections.transaction() as connection:
-            for relation, day in sorted(days - self._days):
+            # The journal goes by the clock of the database, which may show another day.
+            (now_ms,) = binary.fetch(connection, _NOW).int8(0).tolist()
+            missing: set[tuple[Relation, int]] = (days - self._days) | {("journal", now_ms // _DAY_MS)}
+            for relation, day in sorted(missing):
                 self._partitions.ensure(connection, relation, day * _DAY_MS, (day + 1) * _DAY_MS - 1)
         self._days |= days
 

@@ -200,8 +200,9 @@ def _begin(snapshot: bool, timeout_s: float) -> LiteralString:
     return (
         f"BEGIN{' ISOLATION LEVEL REPEATABLE READ READ ONLY' if snapshot else ''};"
         f"SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {lock_ms};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {timeout_ms};"
         # Compiling a statement over many parts takes seconds, and running it milliseconds.
-        f"SET LOCAL idle_in_transaction_session_timeout = {timeout_ms}; SET LOCAL jit = off"
+        "SET LOCAL jit = off"
     )
 
 

@@ -3,8 +3,8 @@
 Each writer numbers its writes without gaps, so that a look at the dozen rows of `writers` says which ones are new, and
 the journal has them by (writer_id, write_no). Nothing is pushed: it works through any pooler, and after any pause.
 
-Rows leave the journal for blocks, but not before they are a minute old. After a longer pause the blocks are looked at
-too, for what was written since.
+Rows leave the journal for blocks, but not before they are two minutes old. After a longer pause the blocks are looked
+at too, for what was written since.
 """
 
 import weakref
@@ -91,7 +91,9 @@ class Follower:
     def poll(self, connection: Connection, own_writer: int | None) -> None:
         """Read, in a snapshot, what others have written since."""
         now_s, seq, writers = _state(connection)
-        last_s = self._seqs[-1][0]
+        self._check_lost(writers)
+        # Its clock may have been set back, and rows written since are from then on.
+        last_s = min(self._seqs[-1][0], now_s)
         new = [
             (writer, self._read.get(writer, 0), upto)
             for writer, upto in writers.items()
@@ -116,6 +118,17 @@ class Follower:
     def forget_numbers(self) -> None:
         """Look up the layouts of rows anew: numbers may mean something else."""
         self._local.clear()
+
+    def _check_lost(self, writers: dict[int, int]) -> None:
+        """Raise StoreError where the database does not have what was read of it, and begin to learn it anew."""
+        there = {writer: min(read, writers.get(writer, read)) for writer, read in self._read.items()}
+        if there != self._read:
+            self._read = there
+            self._ids.forget_all()
+            raise StoreError(
+                "the database has lost writes that were read of it, as after a failover to a replica that lagged "
+                "behind: series and targets are looked up anew"
+            )
 
     def _take(self, seq: int, batch: Batch) -> None:
         self._recent.take(seq, batch)

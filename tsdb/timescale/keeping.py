@@ -17,6 +17,7 @@ from tsdb.timescale.connections import Connection, Connections, is_away
 from tsdb.timescale.following import Follower
 from tsdb.timescale.ids import Ids
 from tsdb.timescale.loading import CatalogLoader
+from tsdb.timescale.reads import first_line
 from tsdb.timescale.recent import Recent
 from tsdb.timescale.tombstone_rows import SharedTombstones
 
@@ -140,8 +141,12 @@ class Keeper:
             except (psycopg.Error, StoreError) as error:
                 wait_s = _RETRY_S
                 if not away:
-                    log.warning("cannot follow what others write: %s", error)
+                    log.warning("cannot follow what others write: %s", first_line(error))
                 away = isinstance(error, psycopg.Error) and is_away(error)
+            except Exception:
+                # Without this thread nobody would follow, and the head would grow for ever.
+                log.exception("following failed in a way that was not foreseen, it is tried again")
+                wait_s = 30 * _RETRY_S
 
     def _step(self) -> None:
         if not self._opened:
@@ -157,6 +162,8 @@ class Keeper:
             else:
                 follower.load(connection)
                 self._loaded = True
+                # Nobody was told of what is loaded.
+                self._tombstones.renew()
             if began >= self._refreshed + _REFRESH_S:
                 self._refresh(connection)
         self._in_step_at = began

@@ -37,7 +37,7 @@ class Plan:
     """What is kept for how long, and when it is moved. Times are milliseconds, None stands for ever and for never.
 
     A window is sealed `sealing_delay_ms` after its end, but for rows that were written within `settle_s`: no
-    transaction that writes lasts longer.
+    transaction that writes lasts longer, and what a follower may sleep on top.
     """
 
     retention_ms: int | None = None
@@ -45,7 +45,7 @@ class Plan:
     rollup_after_ms: int | None = None
     rollup_keep_ms: int | None = None
     sealing_delay_ms: int = 5 * 60 * 1000
-    settle_s: float = 60
+    settle_s: float = 120
 
 
 class Maintenance:
@@ -92,7 +92,10 @@ class Maintenance:
 
     def seal(self, now_ms: int) -> None:
         """Seal every window that has ended."""
-        due = self._try("looking for windows to seal", self._sealing.due, now_ms) or []
+        due = self._try("looking for windows to seal", self._sealing.due, now_ms)
+        if due is None:
+            # The lag stays what it was: an alert must not end by what it is about.
+            return
         self._lag_ms = max((target.waiting_ms for target in due), default=0)
         for target in due:
             what = f"sealing target {target.target_id}"

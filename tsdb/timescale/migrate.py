@@ -29,6 +29,10 @@ _REFUSED = {
 }
 
 
+class SchemaOutdatedError(StoreOpenError):
+    """A database without our tables, or with those of an older version."""
+
+
 def migrate(dsn: str) -> Server:
     """Bring the schema up to date; does nothing where it is. Returns what is known of the server.
 
@@ -54,10 +58,13 @@ def migrate(dsn: str) -> Server:
 
 
 def check_schema(connection: psycopg.Connection) -> Server:
-    """Raise StoreOpenError unless the schema is of the current version and made for this server."""
+    """Raise StoreOpenError unless the schema is of the current version and made for this server.
+
+    Of it SchemaOutdatedError where it is older.
+    """
     server = current(connection)
     if server is None:
-        raise StoreOpenError(
+        raise SchemaOutdatedError(
             f"database {connection.info.dbname} has not the schema version {SCHEMA_VERSION}: "
             "run `fleetwatch db migrate`"
         )

@@ -143,6 +143,6 @@ class Reads:
         return None
 
 
-def first_line(error: psycopg.Error) -> str:
+def first_line(error: Exception) -> str:
     """What a database said, in a line."""
     return str(error).strip().partition("\n")[0]

@@ -27,8 +27,9 @@ _WRITES = "SELECT writer_id, last_write FROM fleetwatch_data.writers"
 _NAMED_LAYOUTS = "SELECT DISTINCT layout_id FROM fleetwatch_data.journal"
 
 _NEW_LAYOUTS = """
-SELECT DISTINCT layout_id FROM unnest(%s::int[], %s::bigint[]) AS seen(writer_id, last_write)
-JOIN fleetwatch_data.journal ON journal.writer_id = seen.writer_id AND write_no > last_write
+SELECT DISTINCT layout_id FROM fleetwatch_data.writers
+LEFT JOIN unnest(%s::int[], %s::bigint[]) AS seen(writer_id, last_write) USING (writer_id)
+JOIN fleetwatch_data.journal ON journal.writer_id = writers.writer_id AND write_no > coalesce(seen.last_write, 0)
 """
 
 _LAYOUTS = "SELECT layout_id FROM fleetwatch_data.layouts"

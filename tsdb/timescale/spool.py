@@ -9,6 +9,7 @@ A record that is damaged in any other way is left out, and counted. No segment i
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsdb.catalog import Catalog
-from tsdb.errors import StoreLockedError, StoreOpenError, WriteRefusedError
+from tsdb.errors import StoreError, StoreLockedError, StoreOpenError, WriteRefusedError
 from tsdb.timescale.spool_records import SegmentDecoder, SegmentEncoder, SpoolRecordError, oldest_time_ms
 from tsdb.timescale.writes import Write, WriteId
 
@@ -29,6 +30,9 @@ LOCK_FILE = "lock"
 
 _MARK = b"\xf5FW1"
 _HEADER = struct.Struct("<4sII")
+
+# Of this process or machine, and not of what lies in the directory.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
 
 # Each segment says anew what the series are.
 _SEGMENTS = 8
@@ -117,7 +121,10 @@ class Spool:
         writing.encoder.written(write)
 
     def first(self, catalog: Catalog) -> tuple[WriteId, Write] | None:
-        """The write that came first, None where nothing waits. Damaged ones are passed over."""
+        """The write that came first, None where nothing waits. Damaged ones are passed over.
+
+        Raises StoreError where it cannot be read now, and may be later.
+        """
         while self._first is None and self._segments:
             segment = self._segments[0]
             if not segment.records:
@@ -128,6 +135,8 @@ class Spool:
             try:
                 self._first = self._decoder.decode(_read(segment.path, *segment.records[0]))
             except (OSError, SpoolRecordError) as error:
+                if isinstance(error, OSError) and error.errno in _PASSING:
+                    raise StoreError(f"the spool {segment.path} cannot be read now: {error.strerror}") from error
                 self._damaged += 1
                 log.error("a record of the spool %s is lost: %s", segment.path, error)
                 segment.records.popleft()

@@ -40,6 +40,7 @@ from tsdb.timescale.layouts import LayoutSids
 from tsdb.timescale.loading import CatalogLoader
 from tsdb.timescale.maintenance import Maintenance, Plan
 from tsdb.timescale.migrate import migrate
+from tsdb.timescale.narrow import check_narrow
 from tsdb.timescale.options import Options
 from tsdb.timescale.partitions import Partitions
 from tsdb.timescale.reads import Reads, first_line
@@ -189,6 +190,8 @@ class TimescaleStore(LocalStore):
         if self._follower is not None:
             self._follower.forget_numbers()
         server = migrate(self._dsn)
+        if self._options.narrow:
+            check_narrow(server)
         with self._connections.transaction() as connection:
             apply_settings(connection, server, self._settings)
         with self._connections.transaction(snapshot=True, timeout_s=_LOAD_TIMEOUT_S) as connection:
@@ -238,6 +241,11 @@ class TimescaleStore(LocalStore):
             for part in self._parts(batch):
                 self._recent.take(seq, part)
         self._tell_followers(batch)
+
+    @property
+    def tells_all(self) -> bool:
+        """See Store.tells_all."""
+        return self._follower is not None
 
     # Looking up
 
@@ -352,6 +360,11 @@ class TimescaleStore(LocalStore):
         """See Store.deletions."""
         self._look_for_news()
         return self._tombstones.listed()
+
+    def generation(self) -> int:
+        """See Store.generation."""
+        self._look_for_news()
+        return self._tombstones.generation
 
     def clean_tombstones(self) -> None:
         """See Store.clean_tombstones."""

@@ -20,6 +20,11 @@ from tsdb.tombstones import Deleted, Deletion, Tombstone, Tombstones
 
 _LAST_SEQ = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM fleetwatch_data.journal_seq"
 
+# Rises with each delete, also of those that are made and carried out between two looks.
+_LAST_NUMBER = """
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM fleetwatch_data.tombstones_tombstone_id_seq
+"""
+
 _INSERT = """
 INSERT INTO fleetwatch_data.tombstones
     (matchers, sids, start_ms, end_ms, upto_seq, created_ms, expires_ms, series, samples)
@@ -54,6 +59,7 @@ class SharedTombstones(Tombstones):
         super().__init__()
         self._ids = ids
         self._refreshing = threading.Lock()
+        self._last_number = 0
         self._sids: dict[int, IntArray] = {}
         # Deletes that were carried out in the database: (when, tombstone, its sids). The head has their samples still.
         self._ghosts: list[tuple[int, Tombstone, IntArray]] = []
@@ -102,6 +108,10 @@ class SharedTombstones(Tombstones):
         """Take in the rows as they are now. What is carried out hides on in a head that begins at `floor_ms`."""
         with self._refreshing:
             rows = binary.fetch(connection, _ALL, (list(self._sids),))
+            (last_number,) = binary.fetch(connection, _LAST_NUMBER).int8(0).tolist()
+            if last_number != self._last_number:
+                self._last_number = last_number
+                self.renew()
             known = {one.deletion.deletion_id: one for one in super().active()}
             for deletion, upto_seq, sids in _decoded(rows):
                 number = deletion.deletion_id

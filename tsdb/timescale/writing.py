@@ -205,6 +205,9 @@ class JournalWriter:
             except Exception as error:
                 log.exception("a write failed in a way that was not foreseen")
                 self._refuse(taken, error)
+                if not self._away and not self._spool.empty:
+                    # It may be the first of the spool, which would be tried again at once.
+                    self._lose(error)
 
     def _next_turn(self) -> list[_Waiting] | None:
         """What is to be written now; an empty list for a write of the spool; None at the end."""
@@ -270,11 +273,11 @@ class JournalWriter:
 
     def _replay(self) -> None:
         """Store the first write of the spool."""
-        first = self._spool.first(self._catalog)
-        if first is None:
-            return
-        write_id, write = first
         try:
+            first = self._spool.first(self._catalog)
+            if first is None:
+                return
+            write_id, write = first
             outcome = self._commit(write_id, list(write.parts()), self._timeout_s)
         except (psycopg.Error, StoreError) as error:
             if isinstance(error, psycopg.errors.QueryCanceled):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 
 from common.labels import Labels
@@ -17,6 +18,7 @@ from tsdb.catalog import Catalog
 from tsdb.errors import StoreError, StoreOpenError
 from tsdb.head import Head
 from tsdb.model import Batch, LogQuery
+from tsdb.timescale import following, keeping
 from tsdb.timescale.block_rows import WINDOW_MS
 from tsdb.timescale.connections import Connections
 from tsdb.timescale.following import Follower
@@ -212,7 +214,58 @@ def test_dropped_series_leave(stores: Stores) -> None:
         assert read(other, [Matcher.equal("__name__", "gone")], 1500, 9000) == {metric("gone"): [(2000, bits(2))]}
 
 
+def test_a_clock_that_is_set_back_hides_nothing(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores.open()
+    target, layout = store.register_target(Labels.of(job="node")), layout_of(store, metric("x"))
+    state = following._state
+    monkeypatch.setattr(following, "_state", lambda connection: (state(connection)[0] + 3600, *state(connection)[1:]))
+    reader = Following(stores.dsn, EVERYTHING_MS, DAY_MS)
+    monkeypatch.undo()
+    write(store, target, layout, 1000, [1.0]).result()
+    reader.poll()
+    assert [batch.time_ms for batch in reader.told] == [1000]
+    reader.connections.close()
+
+
+def test_a_reader_notices_that_the_database_lost_commits(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    """It never writes, and yet must not take new series for those whose numbers they have got."""
+    writer, reader = stores.open(), stores.open(EVERYTHING_MS)
+    writer.append_samples(metric("lost"), [(1000, 1.0)])
+    reader.catch_up()
+    with psycopg.connect(stores.dsn) as connection:
+        connection.execute(
+            "TRUNCATE fleetwatch_data.journal, fleetwatch_data.series, fleetwatch_data.layouts, "
+            "fleetwatch_data.targets RESTART IDENTITY"
+        )
+        connection.execute("UPDATE fleetwatch_data.writers SET last_write = 0")
+    eventually(lambda: caplog.text, lambda text: "lost writes that were read of it" in text, 20)
+    stores.open().append_samples(metric("new"), [(2000, 2.0)])
+    found = eventually(lambda: read(reader, [], 1500, 9000), lambda found: bool(found), 20)
+    assert found == {metric("new"): [(2000, bits(2))]}
+
+
+def test_what_was_not_foreseen_does_not_end_the_thread(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeping, "_RETRY_S", 0.001)
+    writer, reader = stores.open(), stores.open(EVERYTHING_MS)
+
+    def failing(connection: object) -> None:
+        raise ValueError("not foreseen")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(following, "_state", failing)
+        eventually(lambda: caplog.text, lambda text: "not foreseen" in text, 20)
+    writer.append_samples(metric("x"), [(1000, 1.0)])
+    eventually(lambda: read(reader, [], 0, 9000), lambda found: found == {metric("x"): [(1000, bits(1))]}, 20)
+
+
 # Opening
+
+
+def test_a_narrow_table_is_refused_where_the_server_cannot_have_it(stores: Stores) -> None:
+    with pytest.raises(StoreOpenError, match=r"storage\.timescaledb\.narrow needs the community edition"):
+        stores.open(narrow=True)
 
 
 def test_without_a_database(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from typing import LiteralString
 
 import numpy as np
 import psycopg
@@ -188,16 +189,22 @@ def test_series_without_samples_and_layouts_without_rows_are_dropped(database: S
     assert database.number(epoch) == 1
 
 
-def test_what_is_written_while_series_are_looked_at_is_seen(database: Scratch) -> None:
+@pytest.mark.parametrize("known", [True, False], ids=["a writer", "a new writer"])
+def test_what_is_written_while_series_are_looked_at_is_seen(database: Scratch, known: bool) -> None:
     target = database.target("a")
     sids = database.series(target, 2)
-    database.sql("INSERT INTO fleetwatch_data.writers (name) VALUES (gen_random_uuid())")
+    database.layout(sids[:1])
+    new_writer: LiteralString = "INSERT INTO fleetwatch_data.writers (name) VALUES (gen_random_uuid())"
+    if known:
+        database.sql(new_writer)
     writing, looked = threading.Event(), threading.Event()
 
     def write() -> None:
         with database.connections.transaction() as connection:
             locks.share(connection, Lock.SERIES)
             layout = database.layout(sids[:1])
+            if not known:
+                connection.execute(new_writer)
             connection.execute("UPDATE fleetwatch_data.writers SET last_write = 1 WHERE writer_id = 1")
             connection.execute(
                 "INSERT INTO fleetwatch_data.journal (writer_id, write_no, target_id, time, layout_id, v) "
@@ -218,6 +225,19 @@ def test_what_is_written_while_series_are_looked_at_is_seen(database: Scratch) -
     thread.join()
     assert database.sql("SELECT sid FROM fleetwatch_data.series") == [(sids[0],)]
     assert database.sql("SELECT sids FROM fleetwatch_data.layouts") == [([sids[0]],)]
+
+
+def test_the_lag_stays_while_nobody_can_look(database: Scratch) -> None:
+    target = database.target("a")
+    database.write(target, database.series(target, 1), START_MS, [1.0])
+    work = maintenance(database)
+    database.sql("ALTER TABLE fleetwatch_data.block RENAME TO gone")
+    work.seal(START_MS + DAY_MS)
+    lag_s = work.figures()["sealing_lag_seconds"]
+    assert lag_s > 0
+    database.sql("ALTER TABLE fleetwatch_data.journal RENAME TO gone_too")
+    work.seal(START_MS + DAY_MS)
+    assert work.figures()["sealing_lag_seconds"] == lag_s
 
 
 def test_deletes_are_carried_out(database: Scratch) -> None:

@@ -13,13 +13,13 @@ from common.matchers import Matcher
 from tests.pgbouncer import pgbouncer
 from tests.postgres import PostgresServer
 from tests.tsdb.reading import read
-from tsdb import open_store
 from tsdb.model import Batch
 from tsdb.timescale.connections import Connections
 from tsdb.timescale.maintenance import Maintenance, Plan
 from tsdb.timescale.migrate import migrate
 from tsdb.timescale.options import Options
 from tsdb.timescale.partitions import Partitions
+from tsdb.timescale.store import TimescaleStore
 
 pytest_plugins = ["tests.databases"]
 
@@ -40,9 +40,7 @@ def test_two_stores_write_seal_and_read_through_three_sessions(
         dsn = direct.replace(f":{server.port}/", f":{port}/")
         scraper, reader = (
             stack.enter_context(
-                contextlib.closing(
-                    open_store(dsn, timescale=Options(spool=tmp_path / name, head_ms=0, commit_delay_s=0.01))
-                )
+                contextlib.closing(TimescaleStore(dsn, Options(spool=tmp_path / name, head_ms=0, commit_delay_s=0.01)))
             )
             for name in ("scraper", "reader")
         )
@@ -68,6 +66,7 @@ def test_two_stores_write_seal_and_read_through_three_sessions(
         stop.set()
         for thread in readers:
             thread.join()
+        reader.catch_up()
         found = read(reader, MATCHERS, start_ms, start_ms + DAY_MS)
     assert {len(samples) for samples in found.values()} == {SCRAPES}
     assert all(counts and counts == sorted(counts) for counts in reads)

@@ -1,5 +1,6 @@
 """The spool: what was put in comes out in order, whatever happened to the process, the disk or the bytes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from common.labels import Labels
 from tests.disks import fill, mounted
 from tsdb.catalog import Catalog
-from tsdb.errors import StoreLockedError, WriteRefusedError
+from tsdb.errors import StoreError, StoreLockedError, WriteRefusedError
 from tsdb.model import ABSENT_BITS, STALE_NAN_BITS, Batch, LogEntry, SeriesExemplar, Server
+from tsdb.timescale import spool as spool_module
 from tsdb.timescale.spool import Spool, inspect
 from tsdb.timescale.spool_records import SegmentDecoder, SegmentEncoder
 from tsdb.timescale.writes import Write, WriteId
@@ -235,6 +237,21 @@ def test_one_process_has_it(tmp_path: Path) -> None:
         Spool(tmp_path, 1 << 20)
     spool.close()
     Spool(tmp_path, 1 << 20).close()
+
+
+def test_what_cannot_be_read_now_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, spool = Catalog(), Spool(tmp_path, 1 << 20)
+    spool.append(WriteId(RUN, 1), _scrape(catalog, 1), catalog)
+
+    def without_descriptors(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(spool_module, "_read", without_descriptors)
+        with pytest.raises(StoreError, match="cannot be read now: Too many open files"):
+            spool.first(catalog)
+    assert _numbers(spool) == [1]
+    spool.close()
 
 
 KILLED = """

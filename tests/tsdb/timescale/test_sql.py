@@ -290,6 +290,8 @@ def test_the_examples_of_the_docs_run(connection: psycopg.Connection) -> None:
 
 
 def _store_what_the_docs_ask_for(connection: psycopg.Connection) -> None:
+    # The examples ask for the last minutes: those of this moment, however long the tests before took.
+    now_ms = time.time_ns() // 60_000_000_000 * 60_000
     written = Written(connection)
     target = written.target("web1")
     common = {"job": "node", "instance": "web1:9100"}
@@ -303,12 +305,12 @@ def _store_what_the_docs_ask_for(connection: psycopg.Connection) -> None:
     sids = [written.series(target, {**labels, **common}) for labels in names]
     layout_id = written.layout(sids)
     for number, sid in enumerate(sids):
-        written.block(sid, NOW_MS - 2 * HOUR_MS, 15_000, np.arange(360.0) + number)
+        written.block(sid, now_ms - 2 * HOUR_MS, 15_000, np.arange(360.0) + number)
     for scrape in range(120):
-        time_ms = NOW_MS - 30 * MINUTE_MS + scrape * 15_000
+        time_ms = now_ms - 30 * MINUTE_MS + scrape * 15_000
         written.scrape(target, layout_id, sids, time_ms, np.arange(float(len(sids))) + 400 + scrape)
     message = "Connection refused by 10.0.0.1"
-    Partitions().ensure(connection, "logs", NOW_MS, NOW_MS)
+    Partitions().ensure(connection, "logs", now_ms, now_ms)
     connection.execute(
         "INSERT INTO fleetwatch_data.logs VALUES (now(), 0, %s, %s, 'error', 'nginx', %s, '{}', %s)",
         [uuid.uuid4(), server_id_of("web1"), message, sorted(set(words(message)))],

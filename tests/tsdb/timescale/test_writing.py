@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -258,6 +258,17 @@ def test_a_series_of_several_targets(dsn: str, tmp_path: Path) -> None:
     assert rows(dsn, "SELECT sid, target_id FROM fleetwatch_data.series_sharing") == [(1, 2)]
 
 
+def test_the_journal_goes_by_the_clock_of_the_database(
+    postgres15_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scratch(postgres15_server) as database, process(database.dsn, tmp_path) as one:
+        database.sql("SELECT fleetwatch_data.drop_parts('journal', 'infinity', false)")
+        long_ago_ns = time.time_ns() - 90 * 24 * 3600 * 10**9
+        monkeypatch.setattr("tsdb.timescale.committing.time.time_ns", lambda: long_ago_ns)
+        one.append("a", START_MS, [1.0]).result()
+        assert [value for _, _, value in stored(database.dsn)] == [1.0]
+
+
 # The database goes away
 
 
@@ -451,10 +462,10 @@ def test_memory_is_bounded(timescale_dsn: str, tmp_path: Path) -> None:
 # Connections
 
 
-def _stop_and_ask(connections: Connections, processes: Sequence[psutil.Process]) -> None:
+def _ask_a_stopped_one(connections: Connections, stopped: list[psutil.Process]) -> None:
     with connections.transaction(timeout_s=0.5) as connection:
-        for one in processes:
-            one.suspend()
+        stopped.append(psutil.Process(connection.info.backend_pid))
+        stopped[0].suspend()
         connection.execute("SELECT 1")
 
 
@@ -462,16 +473,13 @@ def test_a_server_that_does_not_answer(hurt: PostgresServer, monkeypatch: pytest
     """Stopped, it neither answers nor hangs up: the client does."""
     monkeypatch.setattr("tsdb.timescale.connections._GRACE_S", 0.5)
     connections = Connections(hurt.dsn())
-    with connections.transaction():
-        pass
-    stopped = hurt.processes()
+    stopped: list[psutil.Process] = []
     started = time.monotonic()
     with pytest.raises(psycopg.OperationalError) as caught:
-        _stop_and_ask(connections, stopped[1:])
+        _ask_a_stopped_one(connections, stopped)
     assert is_away(caught.value)
     assert time.monotonic() - started < 5
-    for one in stopped[1:]:
-        one.resume()
+    stopped[0].resume()
     with connections.transaction() as connection:
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
     connections.close()
