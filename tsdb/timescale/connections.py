@@ -162,7 +162,6 @@ class _Pool:
             max_idle=_IDLE_S,
             # A failed attempt is not repeated behind the scenes: the next caller makes the next one.
             reconnect_timeout=0,
-            check=_check_alive,
             num_workers=1,
             open=True,
         )
@@ -170,14 +169,25 @@ class _Pool:
     def take(self) -> Connection:
         """A connection to be given back. Raises psycopg.OperationalError with the reason where there is none."""
         try:
-            return self._pool.getconn(_PROBE_AFTER_S)
+            return self._alive(_PROBE_AFTER_S)
         except PoolTimeout:
             # Either none can be made, and libpq says why; or all are in use.
             psycopg.connect(self._dsn).close()
-            return self._pool.getconn(_BUSY_TIMEOUT_S)
+            return self._alive(_BUSY_TIMEOUT_S)
 
     def give_back(self, connection: Connection) -> None:
         self._pool.putconn(connection)
+
+    def _alive(self, timeout_s: float) -> Connection:
+        """One whose server process is there: after a restart of the server none of the idle ones has one.
+
+        The pool's own check would sleep after each, longer and longer.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not _is_alive(connection := self._pool.getconn(deadline - time.monotonic())):
+            connection.close()
+            self._pool.putconn(connection)
+        return connection
 
     def size(self) -> int:
         return self._pool.get_stats().get("pool_size", 0)
@@ -206,11 +216,9 @@ def _begin(snapshot: bool, timeout_s: float) -> LiteralString:
     )
 
 
-def _check_alive(connection: Connection) -> None:
+def _is_alive(connection: Connection) -> bool:
     """An idle connection has nothing to say: what can be read is its end. Costs no round trip."""
-    if select.select([connection.fileno()], [], [], 0)[0]:
-        connection.close()
-        raise psycopg.OperationalError("the server closed the connection")
+    return not connection.closed and not select.select([connection.fileno()], [], [], 0)[0]
 
 
 class _Deadlines:

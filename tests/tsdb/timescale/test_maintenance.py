@@ -12,7 +12,7 @@ import pytest
 from common.matchers import Matcher
 from tests.tsdb.timescale.scratch import Scratch, scratch
 from tsdb.model import IntArray
-from tsdb.timescale import locks
+from tsdb.timescale import connections, following, locks, writing
 from tsdb.timescale.block_rows import WINDOW_MS
 from tsdb.timescale.class_retention import Classes
 from tsdb.timescale.locks import Lock
@@ -52,6 +52,12 @@ def write_days(database: Scratch, target_id: int, sids: IntArray, days: int) -> 
 
 def hours(database: Scratch, sid: int) -> list[int]:
     return sorted((time_ms - START_MS) // HOUR_MS for one, time_ms in database.samples() if one == sid)
+
+
+def test_rows_stay_in_the_journal_until_every_follower_has_read_them() -> None:
+    """A row is as old as its transaction; a follower that slept for longer than it may looks at blocks."""
+    longest_write_s = writing._MOST_TIMEOUT_S + connections._GRACE_S
+    assert Plan().settle_s > longest_write_s + following._SETTLED_S
 
 
 def test_samples_go_by_time_and_none_too_early(database: Scratch) -> None:
